@@ -1,0 +1,173 @@
+"""Owns tracked links: what a link says, the MAC that vouches for it, and which addresses a click may go to."""
+
+import base64
+import binascii
+import dataclasses
+import enum
+import hmac
+import re
+import struct
+
+from publishing.domain.keys import KeyRing
+
+VERSION = 1
+# 128 bits: RFC 2104 section 5 allows truncation to half of the hash's length and no less than 80 bits.
+MAC_BYTES = 16
+# What browsers and proxies pass on unharmed; the token is 4/3 of it: RFC 9110 section 4.1 asks for at least 8,000 octets.
+MAX_URL_CHARS = 2_000
+MAX_TOKEN_CHARS = 4_096
+
+_ARTICLE = struct.Struct(">QQH")
+_READER = struct.Struct(">QQIQB")
+_MAX_LONG = 10**18 - 1  # the precision of EngagementRecorded's 8-byte numbers
+_MAX_CHANNEL = 10**9 - 1
+_MAX_LINK = 9_999
+_MAX_ARM = 99
+
+# Anchored on both ends: the authority is a bare host and port, so that no parser can find another host in it.
+_TARGET = re.compile(
+    r"https?://(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\.?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?(?:[/?#].*)?",
+    re.IGNORECASE | re.ASCII | re.DOTALL,
+)
+# Controls, white space, backslash and the characters that RFC 3986 never allows unescaped.
+_FORBIDDEN = re.compile(
+    r"[\x00-\x20\x7f-\xa0\\<>\"`{}|^\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+class Purpose(enum.StrEnum):
+    """What a reader's token may be used for; a token of one purpose is no token of another."""
+
+    OPEN = "open"
+    CLICK = "click"
+    UNSUBSCRIBE = "unsubscribe"
+
+
+class LinkError(ValueError):
+    """The link is not one that this installation signed, or its target is not allowed; answer as if it did not exist."""
+
+    def __init__(self, reason: str) -> None:
+        """Keep the reason, one of a few fixed phrases that hold nothing of the token."""
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ArticleLink:
+    """The article part of a click link: the link's number in the article and the whole address that it leads to."""
+
+    run_id: int
+    content_id: int
+    link: int
+    url: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ReaderLink:
+    """The reader part of a link: whose delivery it was in, by numbers only."""
+
+    run_id: int
+    publication_id: int
+    channel_id: int
+    destination: int
+    arm: int = 0
+
+
+def check_target(url: str) -> str:
+    """Return the address unchanged; raises LinkError unless it is http(s), at a bare ASCII host, with no trick in it."""
+    if len(url) > MAX_URL_CHARS:
+        raise LinkError("address too long")
+    if _FORBIDDEN.search(url):
+        raise LinkError("forbidden character in the address")
+    if not _TARGET.fullmatch(url):
+        raise LinkError("not an absolute http or https address of a bare host")
+    return url
+
+
+def sign_article(ring: KeyRing, *, run_id: int, content_id: int, link: int, url: str) -> str:
+    """Sign an address once per article and run; raises LinkError for a target that check_target refuses."""
+    _in_range(run_id, _MAX_LONG)
+    _in_range(content_id, _MAX_LONG)
+    _in_range(link, _MAX_LINK)
+    return _signed(ring, "article", _ARTICLE.pack(run_id, content_id, link) + check_target(url).encode())
+
+
+def verify_article(ring: KeyRing, token: str) -> ArticleLink:
+    """Read an article part; raises LinkError unless every byte of it, the address included, is as it was signed."""
+    body = _verified(ring, "article", token)
+    if len(body) < _ARTICLE.size:
+        raise LinkError("malformed token")
+    run_id, content_id, link = _ARTICLE.unpack_from(body)
+    try:
+        url = body[_ARTICLE.size :].decode()
+    except UnicodeDecodeError as error:
+        raise LinkError("malformed token") from error
+    return ArticleLink(run_id=run_id, content_id=content_id, link=link, url=check_target(url))
+
+
+def sign_reader(  # noqa: PLR0913  - a link says five numbers and a purpose
+    ring: KeyRing,
+    *,
+    purpose: Purpose,
+    run_id: int,
+    publication_id: int,
+    channel_id: int,
+    destination: int,
+    arm: int = 0,
+) -> str:
+    """Sign the reader part of one message's links, once per message and purpose."""
+    for number in (run_id, publication_id, destination):
+        _in_range(number, _MAX_LONG)
+    _in_range(channel_id, _MAX_CHANNEL)
+    _in_range(arm, _MAX_ARM)
+    return _signed(ring, purpose.value, _READER.pack(run_id, publication_id, channel_id, destination, arm))
+
+
+def verify_reader(ring: KeyRing, purpose: Purpose, token: str) -> ReaderLink:
+    """Read a reader part; raises LinkError unless it was signed for this very purpose."""
+    body = _verified(ring, purpose.value, token)
+    if len(body) != _READER.size:
+        raise LinkError("malformed token")
+    run_id, publication_id, channel_id, destination, arm = _READER.unpack(body)
+    return ReaderLink(
+        run_id=run_id, publication_id=publication_id, channel_id=channel_id, destination=destination, arm=arm
+    )
+
+
+def _in_range(number: int, largest: int) -> None:
+    if not 0 <= number <= largest:
+        raise LinkError("number out of range")
+
+
+def _mac(key: bytes, purpose: str, signed: bytes) -> bytes:
+    return hmac.digest(key, b"tidewire/link/" + purpose.encode() + b"\0" + signed, "sha256")[:MAC_BYTES]
+
+
+def _signed(ring: KeyRing, purpose: str, body: bytes) -> str:
+    kid, key = ring.current
+    name = kid.encode()
+    signed = bytes((VERSION, len(name))) + name + body
+    return base64.urlsafe_b64encode(signed + _mac(key, purpose, signed)).rstrip(b"=").decode()
+
+
+def _verified(ring: KeyRing, purpose: str, token: str) -> bytes:
+    """Return the body of a token under a known key; the spelling must be canonical, so that no other string is equal."""
+    if not 0 < len(token) <= MAX_TOKEN_CHARS:
+        raise LinkError("malformed token")
+    try:
+        packed = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+    except (ValueError, binascii.Error) as error:
+        raise LinkError("malformed token") from error
+    if base64.urlsafe_b64encode(packed).rstrip(b"=").decode() != token:
+        raise LinkError("malformed token")
+    signed, mac = packed[:-MAC_BYTES], packed[-MAC_BYTES:]
+    header = 2
+    if len(signed) < header or signed[0] != VERSION or len(signed) < header + signed[1]:
+        raise LinkError("malformed token")
+    end = header + signed[1]
+    key = ring.find(signed[header:end].decode("utf-8", "replace"))
+    if key is None:
+        raise LinkError("unknown key")
+    if not hmac.compare_digest(mac, _mac(key, purpose, signed)):
+        raise LinkError("forged token")
+    return signed[end:]
