@@ -1,0 +1,943 @@
+CREATE SCHEMA analytics;
+
+CREATE FUNCTION public.publishing_ensure_days(first_day date, last_day date) RETURNS integer
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    made int := 0;
+    day date;
+    parent text;
+    child text;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('publishing_ensure_days'));
+    FOR day IN SELECT generate_series(first_day, last_day, interval '1 day')::date LOOP
+        FOREACH parent IN ARRAY ARRAY['publishing_deliveries', 'publishing_event_ids', 'publishing_analytics_minute'] LOOP
+            child := parent || '_' || to_char(day, 'YYYYMMDD');
+            IF to_regclass(child) IS NULL THEN
+                EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (%L) TO (%L)', child, parent,
+                    CASE WHEN parent = 'publishing_analytics_minute' THEN day::text || ' 00:00+00' ELSE day::text END,
+                    CASE WHEN parent = 'publishing_analytics_minute' THEN (day + 1)::text || ' 00:00+00'
+                        ELSE (day + 1)::text END);
+                made := made + 1;
+            END IF;
+        END LOOP;
+    END LOOP;
+    RETURN made;
+END
+$$;
+
+CREATE TABLE public.publishing_deliveries (
+    run_day date NOT NULL,
+    run_id bigint NOT NULL,
+    channel_id integer NOT NULL,
+    destination bigint NOT NULL,
+    publication_id bigint NOT NULL,
+    shard integer NOT NULL,
+    chunk integer NOT NULL,
+    lane text NOT NULL,
+    state text NOT NULL,
+    reason text,
+    arm smallint DEFAULT 0 NOT NULL,
+    content_ids bigint[] NOT NULL,
+    scores real[] NOT NULL,
+    template_id bigint DEFAULT 0 NOT NULL,
+    template_version integer DEFAULT 0 NOT NULL,
+    claim_id bigint,
+    lease_until timestamp with time zone,
+    attempts smallint DEFAULT 0 NOT NULL,
+    attempt_log jsonb DEFAULT '[]'::jsonb NOT NULL,
+    next_attempt_at timestamp with time zone,
+    deadline_at timestamp with time zone,
+    provider_message_id text,
+    claimed_at timestamp with time zone,
+    submitted_at timestamp with time zone,
+    accepted_at timestamp with time zone,
+    settled_at timestamp with time zone,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT publishing_deliveries_lane_check CHECK ((lane = ANY (ARRAY['bulk'::text, 'alert'::text]))),
+    CONSTRAINT publishing_deliveries_state_check CHECK ((state = ANY (ARRAY['claimed'::text, 'submitted'::text, 'accepted'::text, 'delivered'::text, 'bounced'::text, 'complained'::text, 'suppressed'::text, 'capped'::text, 'deferred'::text, 'retry'::text, 'expired'::text, 'cancelled'::text, 'failed'::text, 'in_doubt'::text])))
+)
+PARTITION BY RANGE (run_day);
+
+CREATE TABLE public.publishing_plans (
+    run_id bigint NOT NULL,
+    shard integer NOT NULL,
+    chunk integer NOT NULL,
+    channel_id integer NOT NULL,
+    topic text NOT NULL,
+    partition integer NOT NULL,
+    destinations bigint[] NOT NULL,
+    frame bytea NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    emitted_at timestamp with time zone
+);
+
+CREATE TABLE public.publishing_run_shards (
+    run_id bigint NOT NULL,
+    shard integer NOT NULL,
+    candidates integer NOT NULL,
+    excluded jsonb DEFAULT '{}'::jsonb NOT NULL,
+    planned integer NOT NULL,
+    planned_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT publishing_run_shards_candidates_check CHECK ((candidates >= 0)),
+    CONSTRAINT publishing_run_shards_planned_check CHECK ((planned >= 0))
+);
+
+CREATE TABLE public.publishing_runs (
+    id bigint NOT NULL,
+    run_day date DEFAULT ((now() AT TIME ZONE 'UTC'::text))::date NOT NULL,
+    publication_id bigint NOT NULL,
+    publication_version integer NOT NULL,
+    due_at timestamp with time zone,
+    content_batch_id bigint,
+    shards integer NOT NULL,
+    after_subscribers bigint[] DEFAULT '{}'::bigint[] NOT NULL,
+    after_content bigint DEFAULT 0 NOT NULL,
+    deadline_at timestamp with time zone,
+    status text DEFAULT 'running'::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    finished_at timestamp with time zone,
+    CONSTRAINT publishing_runs_check CHECK (((due_at IS NULL) <> (content_batch_id IS NULL))),
+    CONSTRAINT publishing_runs_status_check CHECK ((status = ANY (ARRAY['running'::text, 'paused'::text, 'done'::text, 'cancelled'::text])))
+);
+
+CREATE VIEW analytics.conservation AS
+ SELECT r.id AS run_id,
+    s.candidates,
+    s.excluded,
+    s.planned,
+    p.unclaimed,
+    d.by_state,
+    (s.shards_planned = r.shards) AS planned_by_all,
+    ((s.candidates = (s.excluded_total + s.planned)) AND (s.planned = p.in_frames) AND (s.planned = (p.unclaimed + d.total))) AS holds
+   FROM (((public.publishing_runs r
+     CROSS JOIN LATERAL ( SELECT (count(*))::integer AS shards_planned,
+            COALESCE(sum(publishing_run_shards.candidates), (0)::bigint) AS candidates,
+            COALESCE(sum(publishing_run_shards.planned), (0)::bigint) AS planned,
+            (COALESCE(sum(( SELECT sum((e.value)::bigint) AS sum
+                   FROM jsonb_each_text(publishing_run_shards.excluded) e(key, value))), (0)::numeric))::bigint AS excluded_total,
+            COALESCE(( SELECT jsonb_object_agg(reasons.reason, reasons.n) AS jsonb_object_agg
+                   FROM ( SELECT e.key AS reason,
+                            sum((e.value)::bigint) AS n
+                           FROM (public.publishing_run_shards x
+                             CROSS JOIN LATERAL jsonb_each_text(x.excluded) e(key, value))
+                          WHERE (x.run_id = r.id)
+                          GROUP BY e.key) reasons), '{}'::jsonb) AS excluded
+           FROM public.publishing_run_shards
+          WHERE (publishing_run_shards.run_id = r.id)) s)
+     CROSS JOIN LATERAL ( SELECT count(*) AS in_frames,
+            count(*) FILTER (WHERE (NOT (EXISTS ( SELECT
+                   FROM public.publishing_deliveries d_1
+                  WHERE ((d_1.run_day = r.run_day) AND (d_1.run_id = r.id) AND (d_1.channel_id = f.channel_id) AND (d_1.destination = f.destination)))))) AS unclaimed
+           FROM ( SELECT DISTINCT publishing_plans.channel_id,
+                    unnest(publishing_plans.destinations) AS destination
+                   FROM public.publishing_plans
+                  WHERE (publishing_plans.run_id = r.id)) f) p)
+     CROSS JOIN LATERAL ( SELECT (COALESCE(sum(states.n), (0)::numeric))::bigint AS total,
+            COALESCE(jsonb_object_agg(states.state, states.n), '{}'::jsonb) AS by_state
+           FROM ( SELECT publishing_deliveries.state,
+                    count(*) AS n
+                   FROM public.publishing_deliveries
+                  WHERE ((publishing_deliveries.run_day = r.run_day) AND (publishing_deliveries.run_id = r.id))
+                  GROUP BY publishing_deliveries.state) states) d);
+
+COMMENT ON VIEW analytics.conservation IS 'candidates = excluded + planned; planned = unclaimed + the sum of by_state; holds says whether both are so.';
+
+CREATE TABLE public.publishing_analytics (
+    grain text NOT NULL,
+    window_start timestamp with time zone NOT NULL,
+    publication_id bigint NOT NULL,
+    run_id bigint NOT NULL,
+    channel_id integer NOT NULL,
+    arm smallint NOT NULL,
+    kind text NOT NULL,
+    verdict text NOT NULL,
+    total bigint NOT NULL,
+    uniques bigint NOT NULL,
+    late bigint NOT NULL,
+    revision integer NOT NULL,
+    first_at timestamp with time zone NOT NULL,
+    last_at timestamp with time zone NOT NULL,
+    CONSTRAINT publishing_analytics_grain_check CHECK ((grain = ANY (ARRAY['minute'::text, 'hour'::text, 'day'::text])))
+)
+PARTITION BY LIST (grain);
+
+CREATE VIEW analytics.engagement_day AS
+ SELECT window_start,
+    publication_id,
+    run_id,
+    channel_id,
+    arm,
+    kind,
+    verdict,
+    total,
+    uniques,
+    late,
+    revision,
+    first_at,
+    last_at
+   FROM public.publishing_analytics
+  WHERE (grain = 'day'::text);
+
+CREATE VIEW analytics.engagement_hour AS
+ SELECT window_start,
+    publication_id,
+    run_id,
+    channel_id,
+    arm,
+    kind,
+    verdict,
+    total,
+    uniques,
+    late,
+    revision,
+    first_at,
+    last_at
+   FROM public.publishing_analytics
+  WHERE (grain = 'hour'::text);
+
+CREATE VIEW analytics.engagement_minute AS
+ SELECT window_start,
+    publication_id,
+    run_id,
+    channel_id,
+    arm,
+    kind,
+    verdict,
+    total,
+    uniques,
+    late,
+    revision,
+    first_at,
+    last_at
+   FROM public.publishing_analytics
+  WHERE (grain = 'minute'::text);
+
+COMMENT ON VIEW analytics.engagement_minute IS 'Engagement by minute of event time; late counts events after the window closed, revision the changes since.';
+
+CREATE TABLE public.publishing_watermarks (
+    consumer text NOT NULL,
+    partition integer NOT NULL,
+    watermark timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE VIEW analytics.watermarks AS
+ SELECT consumer,
+    min(watermark) AS watermark,
+    count(*) AS partitions,
+    max(updated_at) AS updated_at
+   FROM public.publishing_watermarks
+  GROUP BY consumer;
+
+CREATE TABLE public.publishing_analytics_day (
+    grain text CONSTRAINT publishing_analytics_grain_not_null NOT NULL,
+    window_start timestamp with time zone CONSTRAINT publishing_analytics_window_start_not_null NOT NULL,
+    publication_id bigint CONSTRAINT publishing_analytics_publication_id_not_null NOT NULL,
+    run_id bigint CONSTRAINT publishing_analytics_run_id_not_null NOT NULL,
+    channel_id integer CONSTRAINT publishing_analytics_channel_id_not_null NOT NULL,
+    arm smallint CONSTRAINT publishing_analytics_arm_not_null NOT NULL,
+    kind text CONSTRAINT publishing_analytics_kind_not_null NOT NULL,
+    verdict text CONSTRAINT publishing_analytics_verdict_not_null NOT NULL,
+    total bigint CONSTRAINT publishing_analytics_total_not_null NOT NULL,
+    uniques bigint CONSTRAINT publishing_analytics_uniques_not_null NOT NULL,
+    late bigint CONSTRAINT publishing_analytics_late_not_null NOT NULL,
+    revision integer CONSTRAINT publishing_analytics_revision_not_null NOT NULL,
+    first_at timestamp with time zone CONSTRAINT publishing_analytics_first_at_not_null NOT NULL,
+    last_at timestamp with time zone CONSTRAINT publishing_analytics_last_at_not_null NOT NULL,
+    CONSTRAINT publishing_analytics_grain_check CHECK ((grain = ANY (ARRAY['minute'::text, 'hour'::text, 'day'::text])))
+);
+
+CREATE TABLE public.publishing_analytics_hour (
+    grain text CONSTRAINT publishing_analytics_grain_not_null NOT NULL,
+    window_start timestamp with time zone CONSTRAINT publishing_analytics_window_start_not_null NOT NULL,
+    publication_id bigint CONSTRAINT publishing_analytics_publication_id_not_null NOT NULL,
+    run_id bigint CONSTRAINT publishing_analytics_run_id_not_null NOT NULL,
+    channel_id integer CONSTRAINT publishing_analytics_channel_id_not_null NOT NULL,
+    arm smallint CONSTRAINT publishing_analytics_arm_not_null NOT NULL,
+    kind text CONSTRAINT publishing_analytics_kind_not_null NOT NULL,
+    verdict text CONSTRAINT publishing_analytics_verdict_not_null NOT NULL,
+    total bigint CONSTRAINT publishing_analytics_total_not_null NOT NULL,
+    uniques bigint CONSTRAINT publishing_analytics_uniques_not_null NOT NULL,
+    late bigint CONSTRAINT publishing_analytics_late_not_null NOT NULL,
+    revision integer CONSTRAINT publishing_analytics_revision_not_null NOT NULL,
+    first_at timestamp with time zone CONSTRAINT publishing_analytics_first_at_not_null NOT NULL,
+    last_at timestamp with time zone CONSTRAINT publishing_analytics_last_at_not_null NOT NULL,
+    CONSTRAINT publishing_analytics_grain_check CHECK ((grain = ANY (ARRAY['minute'::text, 'hour'::text, 'day'::text])))
+)
+PARTITION BY RANGE (window_start);
+
+CREATE TABLE public.publishing_analytics_hour_default (
+    grain text CONSTRAINT publishing_analytics_grain_not_null NOT NULL,
+    window_start timestamp with time zone CONSTRAINT publishing_analytics_window_start_not_null NOT NULL,
+    publication_id bigint CONSTRAINT publishing_analytics_publication_id_not_null NOT NULL,
+    run_id bigint CONSTRAINT publishing_analytics_run_id_not_null NOT NULL,
+    channel_id integer CONSTRAINT publishing_analytics_channel_id_not_null NOT NULL,
+    arm smallint CONSTRAINT publishing_analytics_arm_not_null NOT NULL,
+    kind text CONSTRAINT publishing_analytics_kind_not_null NOT NULL,
+    verdict text CONSTRAINT publishing_analytics_verdict_not_null NOT NULL,
+    total bigint CONSTRAINT publishing_analytics_total_not_null NOT NULL,
+    uniques bigint CONSTRAINT publishing_analytics_uniques_not_null NOT NULL,
+    late bigint CONSTRAINT publishing_analytics_late_not_null NOT NULL,
+    revision integer CONSTRAINT publishing_analytics_revision_not_null NOT NULL,
+    first_at timestamp with time zone CONSTRAINT publishing_analytics_first_at_not_null NOT NULL,
+    last_at timestamp with time zone CONSTRAINT publishing_analytics_last_at_not_null NOT NULL,
+    CONSTRAINT publishing_analytics_grain_check CHECK ((grain = ANY (ARRAY['minute'::text, 'hour'::text, 'day'::text])))
+);
+
+CREATE TABLE public.publishing_analytics_minute (
+    grain text CONSTRAINT publishing_analytics_grain_not_null NOT NULL,
+    window_start timestamp with time zone CONSTRAINT publishing_analytics_window_start_not_null NOT NULL,
+    publication_id bigint CONSTRAINT publishing_analytics_publication_id_not_null NOT NULL,
+    run_id bigint CONSTRAINT publishing_analytics_run_id_not_null NOT NULL,
+    channel_id integer CONSTRAINT publishing_analytics_channel_id_not_null NOT NULL,
+    arm smallint CONSTRAINT publishing_analytics_arm_not_null NOT NULL,
+    kind text CONSTRAINT publishing_analytics_kind_not_null NOT NULL,
+    verdict text CONSTRAINT publishing_analytics_verdict_not_null NOT NULL,
+    total bigint CONSTRAINT publishing_analytics_total_not_null NOT NULL,
+    uniques bigint CONSTRAINT publishing_analytics_uniques_not_null NOT NULL,
+    late bigint CONSTRAINT publishing_analytics_late_not_null NOT NULL,
+    revision integer CONSTRAINT publishing_analytics_revision_not_null NOT NULL,
+    first_at timestamp with time zone CONSTRAINT publishing_analytics_first_at_not_null NOT NULL,
+    last_at timestamp with time zone CONSTRAINT publishing_analytics_last_at_not_null NOT NULL,
+    CONSTRAINT publishing_analytics_grain_check CHECK ((grain = ANY (ARRAY['minute'::text, 'hour'::text, 'day'::text])))
+)
+PARTITION BY RANGE (window_start);
+
+CREATE TABLE public.publishing_analytics_minute_default (
+    grain text CONSTRAINT publishing_analytics_grain_not_null NOT NULL,
+    window_start timestamp with time zone CONSTRAINT publishing_analytics_window_start_not_null NOT NULL,
+    publication_id bigint CONSTRAINT publishing_analytics_publication_id_not_null NOT NULL,
+    run_id bigint CONSTRAINT publishing_analytics_run_id_not_null NOT NULL,
+    channel_id integer CONSTRAINT publishing_analytics_channel_id_not_null NOT NULL,
+    arm smallint CONSTRAINT publishing_analytics_arm_not_null NOT NULL,
+    kind text CONSTRAINT publishing_analytics_kind_not_null NOT NULL,
+    verdict text CONSTRAINT publishing_analytics_verdict_not_null NOT NULL,
+    total bigint CONSTRAINT publishing_analytics_total_not_null NOT NULL,
+    uniques bigint CONSTRAINT publishing_analytics_uniques_not_null NOT NULL,
+    late bigint CONSTRAINT publishing_analytics_late_not_null NOT NULL,
+    revision integer CONSTRAINT publishing_analytics_revision_not_null NOT NULL,
+    first_at timestamp with time zone CONSTRAINT publishing_analytics_first_at_not_null NOT NULL,
+    last_at timestamp with time zone CONSTRAINT publishing_analytics_last_at_not_null NOT NULL,
+    CONSTRAINT publishing_analytics_grain_check CHECK ((grain = ANY (ARRAY['minute'::text, 'hour'::text, 'day'::text])))
+);
+
+CREATE TABLE public.publishing_api_keys (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    key_hash bytea NOT NULL,
+    role text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    revoked_at timestamp with time zone,
+    CONSTRAINT publishing_api_keys_role_check CHECK ((role = ANY (ARRAY['reader'::text, 'editor'::text, 'approver'::text, 'admin'::text])))
+);
+
+ALTER TABLE public.publishing_api_keys ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.publishing_api_keys_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.publishing_audit (
+    id bigint NOT NULL,
+    at timestamp with time zone DEFAULT now() NOT NULL,
+    actor text NOT NULL,
+    role text NOT NULL,
+    action text NOT NULL,
+    entity text NOT NULL,
+    entity_id text NOT NULL,
+    request_id text NOT NULL,
+    change jsonb DEFAULT '{}'::jsonb NOT NULL
+);
+
+ALTER TABLE public.publishing_audit ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.publishing_audit_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.publishing_channels (
+    id integer NOT NULL,
+    kind text NOT NULL,
+    name text NOT NULL,
+    status text DEFAULT 'active'::text NOT NULL,
+    config_sealed bytea NOT NULL,
+    topics jsonb DEFAULT '{}'::jsonb NOT NULL,
+    limits jsonb DEFAULT '{}'::jsonb NOT NULL,
+    validation jsonb DEFAULT '{"detail": "", "status": "untested"}'::jsonb NOT NULL,
+    destination bigint,
+    shard integer,
+    version integer DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT publishing_channels_check CHECK (((destination IS NULL) = (shard IS NULL))),
+    CONSTRAINT publishing_channels_check1 CHECK (((kind = 'email'::text) = (destination IS NULL))),
+    CONSTRAINT publishing_channels_kind_check CHECK ((kind = ANY (ARRAY['email'::text, 'slack'::text, 'discord'::text, 'webhook'::text, 'feed'::text]))),
+    CONSTRAINT publishing_channels_status_check CHECK ((status = ANY (ARRAY['active'::text, 'disabled'::text, 'deleted'::text])))
+);
+
+ALTER TABLE public.publishing_channels ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.publishing_channels_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE SEQUENCE public.publishing_claim_ids
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+CREATE TABLE public.publishing_consents (
+    id bigint NOT NULL,
+    destination bigint NOT NULL,
+    purpose text NOT NULL,
+    text_version text NOT NULL,
+    source text NOT NULL,
+    given_at timestamp with time zone NOT NULL,
+    withdrawn_at timestamp with time zone
+);
+
+ALTER TABLE public.publishing_consents ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.publishing_consents_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.publishing_content (
+    id bigint NOT NULL,
+    source text NOT NULL,
+    external_id text NOT NULL,
+    version integer NOT NULL,
+    type text NOT NULL,
+    title text NOT NULL,
+    summary text NOT NULL,
+    body text,
+    url text NOT NULL,
+    topics jsonb NOT NULL,
+    language text NOT NULL,
+    author text,
+    priority text NOT NULL,
+    quality real NOT NULL,
+    published_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone,
+    retracted boolean DEFAULT false NOT NULL,
+    submitted_at timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT publishing_content_priority_check CHECK ((priority = ANY (ARRAY['bulk'::text, 'alert'::text]))),
+    CONSTRAINT publishing_content_quality_check CHECK (((quality >= (0)::double precision) AND (quality <= (1)::double precision))),
+    CONSTRAINT publishing_content_type_check CHECK ((type = ANY (ARRAY['article'::text, 'alert'::text])))
+);
+
+CREATE TABLE public.publishing_content_batches (
+    batch_id bigint NOT NULL,
+    source_partition integer NOT NULL,
+    items jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    emitted_at timestamp with time zone
+);
+
+ALTER TABLE public.publishing_content ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.publishing_content_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.publishing_content_mark (
+    only_row boolean DEFAULT true NOT NULL,
+    last_batch_id bigint NOT NULL,
+    CONSTRAINT publishing_content_mark_only_row_check CHECK (only_row)
+);
+
+CREATE TABLE public.publishing_deliveries_default (
+    run_day date CONSTRAINT publishing_deliveries_run_day_not_null NOT NULL,
+    run_id bigint CONSTRAINT publishing_deliveries_run_id_not_null NOT NULL,
+    channel_id integer CONSTRAINT publishing_deliveries_channel_id_not_null NOT NULL,
+    destination bigint CONSTRAINT publishing_deliveries_destination_not_null NOT NULL,
+    publication_id bigint CONSTRAINT publishing_deliveries_publication_id_not_null NOT NULL,
+    shard integer CONSTRAINT publishing_deliveries_shard_not_null NOT NULL,
+    chunk integer CONSTRAINT publishing_deliveries_chunk_not_null NOT NULL,
+    lane text CONSTRAINT publishing_deliveries_lane_not_null NOT NULL,
+    state text CONSTRAINT publishing_deliveries_state_not_null NOT NULL,
+    reason text,
+    arm smallint DEFAULT 0 CONSTRAINT publishing_deliveries_arm_not_null NOT NULL,
+    content_ids bigint[] CONSTRAINT publishing_deliveries_content_ids_not_null NOT NULL,
+    scores real[] CONSTRAINT publishing_deliveries_scores_not_null NOT NULL,
+    template_id bigint DEFAULT 0 CONSTRAINT publishing_deliveries_template_id_not_null NOT NULL,
+    template_version integer DEFAULT 0 CONSTRAINT publishing_deliveries_template_version_not_null NOT NULL,
+    claim_id bigint,
+    lease_until timestamp with time zone,
+    attempts smallint DEFAULT 0 CONSTRAINT publishing_deliveries_attempts_not_null NOT NULL,
+    attempt_log jsonb DEFAULT '[]'::jsonb CONSTRAINT publishing_deliveries_attempt_log_not_null NOT NULL,
+    next_attempt_at timestamp with time zone,
+    deadline_at timestamp with time zone,
+    provider_message_id text,
+    claimed_at timestamp with time zone,
+    submitted_at timestamp with time zone,
+    accepted_at timestamp with time zone,
+    settled_at timestamp with time zone,
+    updated_at timestamp with time zone DEFAULT now() CONSTRAINT publishing_deliveries_updated_at_not_null NOT NULL,
+    CONSTRAINT publishing_deliveries_lane_check CHECK ((lane = ANY (ARRAY['bulk'::text, 'alert'::text]))),
+    CONSTRAINT publishing_deliveries_state_check CHECK ((state = ANY (ARRAY['claimed'::text, 'submitted'::text, 'accepted'::text, 'delivered'::text, 'bounced'::text, 'complained'::text, 'suppressed'::text, 'capped'::text, 'deferred'::text, 'retry'::text, 'expired'::text, 'cancelled'::text, 'failed'::text, 'in_doubt'::text])))
+);
+
+CREATE SEQUENCE public.publishing_destination_numbers
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+CREATE TABLE public.publishing_engaged (
+    run_id bigint NOT NULL,
+    channel_id integer NOT NULL,
+    destination bigint NOT NULL,
+    kind text NOT NULL,
+    human boolean NOT NULL,
+    first_at timestamp with time zone NOT NULL,
+    CONSTRAINT publishing_engaged_kind_check CHECK ((kind = ANY (ARRAY['opened'::text, 'clicked'::text, 'unsubscribed'::text, 'complained'::text])))
+);
+
+CREATE TABLE public.publishing_event_ids (
+    day date NOT NULL,
+    event_id bytea NOT NULL,
+    CONSTRAINT publishing_event_ids_event_id_check CHECK ((octet_length(event_id) = 16))
+)
+PARTITION BY RANGE (day);
+
+CREATE TABLE public.publishing_event_ids_default (
+    day date CONSTRAINT publishing_event_ids_day_not_null NOT NULL,
+    event_id bytea CONSTRAINT publishing_event_ids_event_id_not_null NOT NULL,
+    CONSTRAINT publishing_event_ids_event_id_check CHECK ((octet_length(event_id) = 16))
+);
+
+CREATE TABLE public.publishing_experiments (
+    id bigint NOT NULL,
+    publication_id bigint NOT NULL,
+    seed text NOT NULL,
+    arms jsonb NOT NULL,
+    status text DEFAULT 'draft'::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT publishing_experiments_status_check CHECK ((status = ANY (ARRAY['draft'::text, 'running'::text, 'decided'::text, 'stopped'::text])))
+);
+
+ALTER TABLE public.publishing_experiments ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.publishing_experiments_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.publishing_feed_entries (
+    channel_id integer NOT NULL,
+    guid text NOT NULL,
+    run_id bigint NOT NULL,
+    content_id bigint NOT NULL,
+    entry jsonb NOT NULL,
+    published_at timestamp with time zone NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.publishing_installation (
+    only_row boolean DEFAULT true NOT NULL,
+    audience_shards integer NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT publishing_installation_audience_shards_check CHECK (((audience_shards >= 1) AND (audience_shards <= 1024))),
+    CONSTRAINT publishing_installation_only_row_check CHECK (only_row)
+);
+
+CREATE TABLE public.publishing_outbox (
+    id bigint NOT NULL,
+    topic text NOT NULL,
+    partition integer NOT NULL,
+    frame bytea,
+    payload jsonb,
+    ce_source text NOT NULL,
+    traceparent text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    sent_at timestamp with time zone,
+    CONSTRAINT publishing_outbox_check CHECK (((frame IS NULL) <> (payload IS NULL)))
+);
+
+ALTER TABLE public.publishing_outbox ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.publishing_outbox_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.publishing_publications (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    status text NOT NULL,
+    definition jsonb NOT NULL,
+    trigger_kind text GENERATED ALWAYS AS (((definition -> 'trigger'::text) ->> 'kind'::text)) STORED NOT NULL,
+    next_due_at timestamp with time zone,
+    version integer DEFAULT 1 NOT NULL,
+    created_by text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT publishing_publications_status_check CHECK ((status = ANY (ARRAY['draft'::text, 'in_review'::text, 'approved'::text, 'scheduled'::text, 'running'::text, 'paused'::text, 'done'::text, 'cancelled'::text])))
+);
+
+ALTER TABLE public.publishing_publications ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.publishing_publications_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.publishing_quarantine (
+    id bigint NOT NULL,
+    source text NOT NULL,
+    external_id text NOT NULL,
+    reason text NOT NULL,
+    detail jsonb DEFAULT '{}'::jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    resolved_at timestamp with time zone
+);
+
+ALTER TABLE public.publishing_quarantine ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.publishing_quarantine_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+ALTER TABLE public.publishing_runs ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.publishing_runs_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.publishing_shard_marks (
+    shard integer NOT NULL,
+    last_seq bigint NOT NULL
+);
+
+CREATE TABLE public.publishing_subscriber_state (
+    destination bigint NOT NULL,
+    shard integer NOT NULL,
+    learned jsonb DEFAULT '{}'::jsonb NOT NULL,
+    events bigint DEFAULT 0 NOT NULL,
+    recent bigint[] DEFAULT '{}'::bigint[] NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.publishing_subscribers (
+    id bigint NOT NULL,
+    shard integer NOT NULL,
+    external_id text,
+    status text DEFAULT 'active'::text NOT NULL,
+    data_key bytea,
+    email_sealed bytea,
+    email_lookup bytea,
+    time_zone text DEFAULT 'UTC'::text NOT NULL,
+    locale text DEFAULT 'en'::text NOT NULL,
+    cadence text DEFAULT 'immediate'::text NOT NULL,
+    topics jsonb DEFAULT '{}'::jsonb NOT NULL,
+    channels jsonb DEFAULT '{}'::jsonb NOT NULL,
+    caps jsonb DEFAULT '{}'::jsonb NOT NULL,
+    attributes jsonb DEFAULT '{}'::jsonb NOT NULL,
+    version integer DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT publishing_subscribers_cadence_check CHECK ((cadence = ANY (ARRAY['immediate'::text, 'hourly'::text, 'daily'::text, 'weekly'::text]))),
+    CONSTRAINT publishing_subscribers_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'active'::text, 'paused'::text, 'unsubscribed'::text, 'erased'::text])))
+);
+
+CREATE TABLE public.publishing_suppressions (
+    destination bigint NOT NULL,
+    scope text NOT NULL,
+    reason text NOT NULL,
+    source text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT publishing_suppressions_reason_check CHECK ((reason = ANY (ARRAY['unsubscribed'::text, 'bounced'::text, 'complained'::text, 'manual'::text])))
+);
+
+CREATE TABLE public.publishing_templates (
+    id bigint NOT NULL,
+    version integer NOT NULL,
+    kind text NOT NULL,
+    name text NOT NULL,
+    status text DEFAULT 'draft'::text NOT NULL,
+    source jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT publishing_templates_kind_check CHECK ((kind = ANY (ARRAY['email'::text, 'slack'::text, 'discord'::text, 'webhook'::text, 'feed'::text]))),
+    CONSTRAINT publishing_templates_status_check CHECK ((status = ANY (ARRAY['draft'::text, 'published'::text, 'archived'::text])))
+);
+
+CREATE SEQUENCE public.publishing_template_numbers
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+ALTER SEQUENCE public.publishing_template_numbers OWNED BY public.publishing_templates.id;
+
+CREATE TABLE public.stream_offsets (
+    consumer text NOT NULL,
+    topic text NOT NULL,
+    partition integer NOT NULL,
+    next_offset bigint NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT stream_offsets_next_offset_check CHECK ((next_offset >= 0))
+);
+
+ALTER TABLE ONLY public.publishing_analytics ATTACH PARTITION public.publishing_analytics_day FOR VALUES IN ('day');
+
+ALTER TABLE ONLY public.publishing_analytics ATTACH PARTITION public.publishing_analytics_hour FOR VALUES IN ('hour');
+
+ALTER TABLE ONLY public.publishing_analytics_hour ATTACH PARTITION public.publishing_analytics_hour_default DEFAULT;
+
+ALTER TABLE ONLY public.publishing_analytics ATTACH PARTITION public.publishing_analytics_minute FOR VALUES IN ('minute');
+
+ALTER TABLE ONLY public.publishing_analytics_minute ATTACH PARTITION public.publishing_analytics_minute_default DEFAULT;
+
+ALTER TABLE ONLY public.publishing_deliveries ATTACH PARTITION public.publishing_deliveries_default DEFAULT;
+
+ALTER TABLE ONLY public.publishing_event_ids ATTACH PARTITION public.publishing_event_ids_default DEFAULT;
+
+ALTER TABLE ONLY public.publishing_analytics
+    ADD CONSTRAINT publishing_analytics_pkey PRIMARY KEY (grain, window_start, publication_id, run_id, channel_id, arm, kind, verdict);
+
+ALTER TABLE ONLY public.publishing_analytics_day
+    ADD CONSTRAINT publishing_analytics_day_pkey PRIMARY KEY (grain, window_start, publication_id, run_id, channel_id, arm, kind, verdict);
+
+ALTER TABLE ONLY public.publishing_analytics_hour
+    ADD CONSTRAINT publishing_analytics_hour_pkey PRIMARY KEY (grain, window_start, publication_id, run_id, channel_id, arm, kind, verdict);
+
+ALTER TABLE ONLY public.publishing_analytics_hour_default
+    ADD CONSTRAINT publishing_analytics_hour_default_pkey PRIMARY KEY (grain, window_start, publication_id, run_id, channel_id, arm, kind, verdict);
+
+ALTER TABLE ONLY public.publishing_analytics_minute
+    ADD CONSTRAINT publishing_analytics_minute_pkey PRIMARY KEY (grain, window_start, publication_id, run_id, channel_id, arm, kind, verdict);
+
+ALTER TABLE ONLY public.publishing_analytics_minute_default
+    ADD CONSTRAINT publishing_analytics_minute_default_pkey PRIMARY KEY (grain, window_start, publication_id, run_id, channel_id, arm, kind, verdict);
+
+ALTER TABLE ONLY public.publishing_api_keys
+    ADD CONSTRAINT publishing_api_keys_key_hash_key UNIQUE (key_hash);
+
+ALTER TABLE ONLY public.publishing_api_keys
+    ADD CONSTRAINT publishing_api_keys_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.publishing_audit
+    ADD CONSTRAINT publishing_audit_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.publishing_channels
+    ADD CONSTRAINT publishing_channels_destination_key UNIQUE (destination);
+
+ALTER TABLE ONLY public.publishing_channels
+    ADD CONSTRAINT publishing_channels_name_key UNIQUE (name);
+
+ALTER TABLE ONLY public.publishing_channels
+    ADD CONSTRAINT publishing_channels_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.publishing_consents
+    ADD CONSTRAINT publishing_consents_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.publishing_content_batches
+    ADD CONSTRAINT publishing_content_batches_pkey PRIMARY KEY (batch_id);
+
+ALTER TABLE ONLY public.publishing_content_mark
+    ADD CONSTRAINT publishing_content_mark_pkey PRIMARY KEY (only_row);
+
+ALTER TABLE ONLY public.publishing_content
+    ADD CONSTRAINT publishing_content_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.publishing_content
+    ADD CONSTRAINT publishing_content_source_external_id_key UNIQUE (source, external_id);
+
+ALTER TABLE ONLY public.publishing_deliveries
+    ADD CONSTRAINT publishing_deliveries_pkey PRIMARY KEY (run_id, channel_id, destination, run_day);
+
+ALTER TABLE ONLY public.publishing_deliveries_default
+    ADD CONSTRAINT publishing_deliveries_default_pkey PRIMARY KEY (run_id, channel_id, destination, run_day);
+
+ALTER TABLE ONLY public.publishing_engaged
+    ADD CONSTRAINT publishing_engaged_pkey PRIMARY KEY (run_id, channel_id, destination, kind, human);
+
+ALTER TABLE ONLY public.publishing_event_ids
+    ADD CONSTRAINT publishing_event_ids_pkey PRIMARY KEY (day, event_id);
+
+ALTER TABLE ONLY public.publishing_event_ids_default
+    ADD CONSTRAINT publishing_event_ids_default_pkey PRIMARY KEY (day, event_id);
+
+ALTER TABLE ONLY public.publishing_experiments
+    ADD CONSTRAINT publishing_experiments_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.publishing_feed_entries
+    ADD CONSTRAINT publishing_feed_entries_pkey PRIMARY KEY (channel_id, guid);
+
+ALTER TABLE ONLY public.publishing_installation
+    ADD CONSTRAINT publishing_installation_pkey PRIMARY KEY (only_row);
+
+ALTER TABLE ONLY public.publishing_outbox
+    ADD CONSTRAINT publishing_outbox_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.publishing_plans
+    ADD CONSTRAINT publishing_plans_pkey PRIMARY KEY (run_id, shard, chunk);
+
+ALTER TABLE ONLY public.publishing_publications
+    ADD CONSTRAINT publishing_publications_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.publishing_quarantine
+    ADD CONSTRAINT publishing_quarantine_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.publishing_run_shards
+    ADD CONSTRAINT publishing_run_shards_pkey PRIMARY KEY (run_id, shard);
+
+ALTER TABLE ONLY public.publishing_runs
+    ADD CONSTRAINT publishing_runs_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.publishing_runs
+    ADD CONSTRAINT publishing_runs_publication_id_content_batch_id_key UNIQUE (publication_id, content_batch_id);
+
+ALTER TABLE ONLY public.publishing_runs
+    ADD CONSTRAINT publishing_runs_publication_id_due_at_key UNIQUE (publication_id, due_at);
+
+ALTER TABLE ONLY public.publishing_shard_marks
+    ADD CONSTRAINT publishing_shard_marks_pkey PRIMARY KEY (shard);
+
+ALTER TABLE ONLY public.publishing_subscriber_state
+    ADD CONSTRAINT publishing_subscriber_state_pkey PRIMARY KEY (destination);
+
+ALTER TABLE ONLY public.publishing_subscribers
+    ADD CONSTRAINT publishing_subscribers_email_lookup_key UNIQUE (email_lookup);
+
+ALTER TABLE ONLY public.publishing_subscribers
+    ADD CONSTRAINT publishing_subscribers_external_id_key UNIQUE (external_id);
+
+ALTER TABLE ONLY public.publishing_subscribers
+    ADD CONSTRAINT publishing_subscribers_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.publishing_suppressions
+    ADD CONSTRAINT publishing_suppressions_pkey PRIMARY KEY (destination, scope);
+
+ALTER TABLE ONLY public.publishing_templates
+    ADD CONSTRAINT publishing_templates_pkey PRIMARY KEY (id, version);
+
+ALTER TABLE ONLY public.publishing_watermarks
+    ADD CONSTRAINT publishing_watermarks_pkey PRIMARY KEY (consumer, partition);
+
+ALTER TABLE ONLY public.stream_offsets
+    ADD CONSTRAINT stream_offsets_pkey PRIMARY KEY (consumer, topic, partition);
+
+CREATE INDEX publishing_audit_entity ON public.publishing_audit USING btree (entity, entity_id);
+
+CREATE INDEX publishing_channels_shard ON public.publishing_channels USING btree (shard) WHERE (shard IS NOT NULL);
+
+CREATE INDEX publishing_consents_destination ON public.publishing_consents USING btree (destination);
+
+CREATE INDEX publishing_content_batches_unsent ON public.publishing_content_batches USING btree (source_partition, batch_id) WHERE (emitted_at IS NULL);
+
+CREATE INDEX publishing_content_published ON public.publishing_content USING btree (published_at);
+
+CREATE INDEX publishing_deliveries_claim ON ONLY public.publishing_deliveries USING btree (claim_id) WHERE (state = ANY (ARRAY['claimed'::text, 'submitted'::text]));
+
+CREATE INDEX publishing_deliveries_doubt ON ONLY public.publishing_deliveries USING btree (channel_id) WHERE (state = 'in_doubt'::text);
+
+CREATE INDEX publishing_deliveries_default_channel_id_idx ON public.publishing_deliveries_default USING btree (channel_id) WHERE (state = 'in_doubt'::text);
+
+CREATE INDEX publishing_deliveries_default_claim_id_idx ON public.publishing_deliveries_default USING btree (claim_id) WHERE (state = ANY (ARRAY['claimed'::text, 'submitted'::text]));
+
+CREATE INDEX publishing_deliveries_destination ON ONLY public.publishing_deliveries USING btree (destination);
+
+CREATE INDEX publishing_deliveries_default_destination_idx ON public.publishing_deliveries_default USING btree (destination);
+
+CREATE INDEX publishing_deliveries_lease ON ONLY public.publishing_deliveries USING btree (lease_until) WHERE (state = ANY (ARRAY['claimed'::text, 'submitted'::text]));
+
+CREATE INDEX publishing_deliveries_default_lease_until_idx ON public.publishing_deliveries_default USING btree (lease_until) WHERE (state = ANY (ARRAY['claimed'::text, 'submitted'::text]));
+
+CREATE INDEX publishing_deliveries_retry ON ONLY public.publishing_deliveries USING btree (next_attempt_at) WHERE (state = ANY (ARRAY['retry'::text, 'deferred'::text]));
+
+CREATE INDEX publishing_deliveries_default_next_attempt_at_idx ON public.publishing_deliveries_default USING btree (next_attempt_at) WHERE (state = ANY (ARRAY['retry'::text, 'deferred'::text]));
+
+CREATE INDEX publishing_deliveries_provider ON ONLY public.publishing_deliveries USING btree (provider_message_id) WHERE (provider_message_id IS NOT NULL);
+
+CREATE INDEX publishing_deliveries_default_provider_message_id_idx ON public.publishing_deliveries_default USING btree (provider_message_id) WHERE (provider_message_id IS NOT NULL);
+
+CREATE INDEX publishing_feed_entries_newest ON public.publishing_feed_entries USING btree (channel_id, published_at DESC);
+
+CREATE INDEX publishing_outbox_unsent ON public.publishing_outbox USING btree (id) WHERE (sent_at IS NULL);
+
+CREATE INDEX publishing_plans_unsent ON public.publishing_plans USING btree (shard, run_id, chunk) WHERE (emitted_at IS NULL);
+
+CREATE INDEX publishing_publications_due ON public.publishing_publications USING btree (next_due_at) WHERE (next_due_at IS NOT NULL);
+
+CREATE INDEX publishing_subscriber_state_shard ON public.publishing_subscriber_state USING btree (shard);
+
+CREATE INDEX publishing_subscribers_shard ON public.publishing_subscribers USING btree (shard);
+
+ALTER INDEX public.publishing_analytics_pkey ATTACH PARTITION public.publishing_analytics_day_pkey;
+
+ALTER INDEX public.publishing_analytics_hour_pkey ATTACH PARTITION public.publishing_analytics_hour_default_pkey;
+
+ALTER INDEX public.publishing_analytics_pkey ATTACH PARTITION public.publishing_analytics_hour_pkey;
+
+ALTER INDEX public.publishing_analytics_minute_pkey ATTACH PARTITION public.publishing_analytics_minute_default_pkey;
+
+ALTER INDEX public.publishing_analytics_pkey ATTACH PARTITION public.publishing_analytics_minute_pkey;
+
+ALTER INDEX public.publishing_deliveries_doubt ATTACH PARTITION public.publishing_deliveries_default_channel_id_idx;
+
+ALTER INDEX public.publishing_deliveries_claim ATTACH PARTITION public.publishing_deliveries_default_claim_id_idx;
+
+ALTER INDEX public.publishing_deliveries_destination ATTACH PARTITION public.publishing_deliveries_default_destination_idx;
+
+ALTER INDEX public.publishing_deliveries_lease ATTACH PARTITION public.publishing_deliveries_default_lease_until_idx;
+
+ALTER INDEX public.publishing_deliveries_retry ATTACH PARTITION public.publishing_deliveries_default_next_attempt_at_idx;
+
+ALTER INDEX public.publishing_deliveries_pkey ATTACH PARTITION public.publishing_deliveries_default_pkey;
+
+ALTER INDEX public.publishing_deliveries_provider ATTACH PARTITION public.publishing_deliveries_default_provider_message_id_idx;
+
+ALTER INDEX public.publishing_event_ids_pkey ATTACH PARTITION public.publishing_event_ids_default_pkey;
+
+ALTER TABLE ONLY public.publishing_experiments
+    ADD CONSTRAINT publishing_experiments_publication_id_fkey FOREIGN KEY (publication_id) REFERENCES public.publishing_publications(id);
+
+ALTER TABLE ONLY public.publishing_feed_entries
+    ADD CONSTRAINT publishing_feed_entries_channel_id_fkey FOREIGN KEY (channel_id) REFERENCES public.publishing_channels(id);
+
+ALTER TABLE ONLY public.publishing_plans
+    ADD CONSTRAINT publishing_plans_channel_id_fkey FOREIGN KEY (channel_id) REFERENCES public.publishing_channels(id);
+
+ALTER TABLE ONLY public.publishing_plans
+    ADD CONSTRAINT publishing_plans_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.publishing_runs(id);
+
+ALTER TABLE ONLY public.publishing_run_shards
+    ADD CONSTRAINT publishing_run_shards_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.publishing_runs(id);
+
+ALTER TABLE ONLY public.publishing_runs
+    ADD CONSTRAINT publishing_runs_publication_id_fkey FOREIGN KEY (publication_id) REFERENCES public.publishing_publications(id);
