@@ -9,7 +9,8 @@ import fastavro
 import msgspec
 
 from schemas.avsc import latest, shipped_versions, without_logical_types
-from schemas.convert import FromAvro, ToAvro, compile_converter
+from schemas.convert import compile_converter
+from schemas.directions import FromAvro, ToAvro
 from schemas.errors import (
     MalformedPayloadError,
     PayloadTooLargeError,

@@ -5,21 +5,14 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import fields as dataclass_fields
-from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from numbers import Real
 from typing import Any, Protocol, TypeAlias
 
 from schemas import messages
-from schemas.errors import MalformedPayloadError, SchemaError, UnencodableMessageError
+from schemas.errors import SchemaError
 
 Converter: TypeAlias = Callable[[Any], Any]
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MILLISECOND = timedelta(milliseconds=1)
-MIN_TIME_MS = (datetime.min.replace(tzinfo=UTC) - EPOCH) // MILLISECOND
-MAX_TIME_MS = (datetime.max.replace(tzinfo=UTC) - EPOCH) // MILLISECOND
 MAX_FLOAT = 3.4028234663852886e38  # the largest finite IEEE 754 single
 
 _INTEGER_BOUNDS = {"int": (-(2**31), 2**31 - 1), "long": (-(2**63), 2**63 - 1)}
@@ -68,7 +61,7 @@ class _Compiler:
         if isinstance(schema, list):
             return self._nullable(schema, path)
         if isinstance(schema, str):
-            return self.compile(self._named[schema], path) if schema in self._named else self._primitive(schema, path)
+            schema = self._named.get(schema, {"type": schema})
         kind = schema["type"]
         if kind in ("record", "enum", "fixed"):
             self._named[schema["name"]] = schema
@@ -100,7 +93,7 @@ class _Compiler:
     def _primitive(self, kind: str, path: str) -> Converter:
         fail = self._direction.fail
         if kind in _INTEGER_BOUNDS:
-            return _integer(path, fail, _INTEGER_BOUNDS[kind])
+            return integer(path, fail, _INTEGER_BOUNDS[kind])
         if kind in _REAL_BOUNDS:
             return _real(path, fail, _REAL_BOUNDS[kind])
         return {"string": _text, "boolean": _boolean}[kind](path, fail)
@@ -138,7 +131,8 @@ class _Compiler:
 Fail: TypeAlias = Callable[[str, str], SchemaError]
 
 
-def _integer(path: str, fail: Fail, bounds: tuple[int, int]) -> Converter:
+def integer(path: str, fail: Fail, bounds: tuple[int, int]) -> Converter:
+    """The check of a whole number, numpy's too, against both bounds."""
     low, high = bounds
 
     def convert(value: Any) -> int:
@@ -155,14 +149,13 @@ def _integer(path: str, fail: Fail, bounds: tuple[int, int]) -> Converter:
 
 def _real(path: str, fail: Fail, bound: float) -> Converter:
     def convert(value: Any) -> float:
-        if isinstance(value, Real) and type(value) is not bool:
-            try:
-                number = float(value)
-            except OverflowError:
-                number = math.inf
-            if math.isfinite(number) and abs(number) <= bound:
-                return number
-        raise fail(path, "must be a finite number")
+        try:
+            number = math.nan if isinstance(value, (bool, str, bytes)) else float(value)
+        except (TypeError, ValueError, OverflowError):
+            number = math.nan
+        if not math.isfinite(number) or abs(number) > bound:
+            raise fail(path, "must be a finite number")
+        return number
 
     return convert
 
@@ -215,101 +208,3 @@ def _boolean(path: str, fail: Fail) -> Converter:
         raise fail(path, "must be true or false")
 
     return convert
-
-
-class ToAvro:
-    """Messages to the values that fastavro writes; a bad value raises UnencodableMessageError."""
-
-    def fail(self, path: str, detail: str) -> SchemaError:
-        """The error of a value that does not fit."""
-        return UnencodableMessageError(detail, field=path)
-
-    def timestamp(self, path: str) -> Converter:
-        """Aware datetime to ms since 1970, rounded down."""
-
-        def convert(value: Any) -> int:
-            if not isinstance(value, datetime) or value.tzinfo is None:
-                raise self.fail(path, "must be an aware datetime")
-            return (value - EPOCH) // MILLISECOND
-
-        return convert
-
-    def enumeration(self, path: str, cls: type[StrEnum]) -> Converter:
-        """The symbol."""
-        symbols = {str(member): member.value for member in cls}
-
-        def convert(value: Any) -> str:
-            if not isinstance(value, str) or value not in symbols:
-                raise self.fail(path, "must be one of the symbols")
-            return symbols[value]
-
-        return convert
-
-    def fixed(self, path: str, size: int) -> Converter:
-        """The bytes."""
-
-        def convert(value: Any) -> bytes:
-            if not isinstance(value, bytes) or len(value) != size:
-                raise self.fail(path, f"must be {size} bytes")
-            return value
-
-        return convert
-
-    def number(self, path: str, size: int, precision: int) -> Converter:
-        """Big-endian two's complement; the bounds are those of the decimal (Avro 1.12, Decimal)."""
-        bounded = _integer(path, self.fail, (-(10**precision) + 1, 10**precision - 1))
-        return lambda value: bounded(value).to_bytes(size, "big", signed=True)
-
-    def record(self, path: str, cls: type[Any], converters: Mapping[str, Converter]) -> Converter:
-        """A dict by field name."""
-        columns = tuple(converters.items())
-
-        def convert(value: Any) -> dict[str, Any]:
-            if not isinstance(value, cls):
-                raise self.fail(path, f"must be {cls.__name__}")
-            return {name: column(getattr(value, name)) for name, column in columns}
-
-        return convert
-
-
-class FromAvro:
-    """The values that fastavro read to messages; a bad value raises MalformedPayloadError."""
-
-    def fail(self, path: str, detail: str) -> SchemaError:
-        """The error of a value that does not fit."""
-        return MalformedPayloadError(detail, field=path)
-
-    def timestamp(self, path: str) -> Converter:
-        """Milliseconds since 1970 to an aware UTC datetime."""
-
-        def convert(value: int) -> datetime:
-            if not MIN_TIME_MS <= value <= MAX_TIME_MS:
-                raise self.fail(path, "must be a time in the years 1 to 9999")
-            return EPOCH + value * MILLISECOND
-
-        return convert
-
-    def enumeration(self, path: str, cls: type[StrEnum]) -> Converter:
-        """The symbol's member."""
-        members = {member.value: member for member in cls}
-
-        def convert(value: Any) -> StrEnum:
-            if not isinstance(value, str) or value not in members:
-                raise self.fail(path, "must be one of the symbols")
-            return members[value]
-
-        return convert
-
-    def fixed(self, path: str, size: int) -> Converter:
-        """The bytes; fastavro gives the default of a fixed as a str of the same code points."""
-        return lambda value: value.encode("latin-1") if isinstance(value, str) else bytes(value)
-
-    def number(self, path: str, size: int, precision: int) -> Converter:
-        """The number, also where it is beyond the decimal's precision."""
-        as_bytes = self.fixed(path, size)
-        return lambda value: int.from_bytes(as_bytes(value), "big", signed=True)
-
-    def record(self, path: str, cls: type[Any], converters: Mapping[str, Converter]) -> Converter:
-        """The dataclass; fields that only the writer's schema has are not there any more."""
-        columns = tuple((field.name, converters[field.name]) for field in dataclass_fields(cls))
-        return lambda value: cls(**{name: column(value[name]) for name, column in columns})

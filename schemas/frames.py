@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from schemas.codec import MAX_PAYLOAD_BYTES, PREFIX_BYTES, prefix_of, read_value, write_value
-from schemas.convert import MAX_TIME_MS, MIN_TIME_MS
+from schemas.directions import MAX_TIME_MS, MIN_TIME_MS
 from schemas.errors import FrameRangeError, MalformedPayloadError, PayloadTooLargeError, UnencodableMessageError
 from schemas.layout import CODE_FIELDS, EVENT_DTYPE, FORBIDDEN_BITS, GROUPED_DTYPE, RANGES, WIRE_DTYPE, WIRE_NUMBERS
 from schemas.messages import AgentFamily, EngagementKind, EngagementRecorded, NetworkClass, Verdict
@@ -107,19 +107,24 @@ def _decode_constant_stride(payload: bytes) -> EventFrame | None:
         return EventFrame(name, recorded_at_ms, new_events(0))
     if count <= 0 or len(payload) != start + count * STRIDE_BYTES + 1 or payload[-1] != 0:
         return None
-    wire = np.frombuffer(payload, WIRE_DTYPE, count, start)
+    events = _unpacked(np.frombuffer(payload, WIRE_DTYPE, count, start))
+    return None if events is None else EventFrame(name, recorded_at_ms, events)
+
+
+def _unpacked(wire: Events) -> Events | None:
+    """The events of wire rows; None where a time has not six bytes or an enum not one, or no such symbol."""
     times = wire["occurred_at"]
     codes = wire["codes"] >> 1 | wire["codes"] << 7  # an odd byte (a negative index) becomes 128 or more
     if ((times & 0x80) != _CONTINUES).any() or (codes > _MAX_CODES).any():
         return None
-    events = np.empty(count, dtype=EVENT_DTYPE)
+    events = np.zeros(len(wire), dtype=EVENT_DTYPE)
     zigzag = ((times & 0x7F).astype(np.int64) << _SHIFTS).sum(axis=1)
     events["occurred_at"] = (zigzag >> 1) ^ -(zigzag & 1)
     events["event_id"] = wire["event_id"]
     events.view(GROUPED_DTYPE)["codes"] = codes
     for field in WIRE_NUMBERS:
         events[field] = wire[field]
-    return EventFrame(name, recorded_at_ms, events)
+    return events
 
 
 def _decode_any_layout(payload: bytes) -> EventFrame:
@@ -188,7 +193,7 @@ def _narrowed(events: Events) -> Events:
 
 
 def _check_ranges(rows: Events, grouped: Events) -> None:
-    """One pass over the bits finds frames whose numbers are all far inside their ranges; others are looked at closer."""
+    """One pass over the bits passes frames whose numbers are all far inside their ranges; others are looked at."""
     if not len(rows):
         return
     bits = np.bitwise_or.reduce(rows.view(np.int64).reshape(len(rows), -1), axis=0)

@@ -8,7 +8,8 @@ from dataclasses import fields as dataclass_fields
 from datetime import datetime
 from typing import Any
 
-from schemas.convert import EPOCH, MILLISECOND, Converter, FromAvro
+from schemas.convert import Converter
+from schemas.directions import EPOCH, MILLISECOND, FromAvro
 
 
 class FromJson(FromAvro):
@@ -48,7 +49,7 @@ class FromJson(FromAvro):
 
         return convert
 
-    def number(self, path: str, size: int, precision: int) -> Converter:
+    def number(self, path: str, size: int, precision: int) -> Converter:  # noqa: ARG002  - the signature is the port's
         """A whole number within the decimal's precision."""
         bound = 10**precision
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from schemas.avsc import latest, shipped_versions
-from schemas.convert import MAX_TIME_MS, MIN_TIME_MS
+from schemas.directions import MAX_TIME_MS, MIN_TIME_MS
 from schemas.errors import SchemaFileError
 
 _VARINT_BYTES = 6

@@ -6,7 +6,7 @@ _MAX_BYTES = 10  # 64 bits in groups of seven
 
 
 def write_long(number: int) -> bytes:
-    """The shortest encoding of a 64-bit number: write_long(-1) == b"\\x01", write_long(64) == b"\\x80\\x01"."""
+    """The shortest encoding of a 64-bit number; -1 is the byte 01, 64 the bytes 80 01."""
     rest = (number << 1) ^ (number >> 63)
     out = bytearray()
     while rest > 0x7F:  # noqa: PLR2004  - seven bits a byte, the eighth says that more follow
