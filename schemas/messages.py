@@ -123,10 +123,8 @@ class ContentReady(Message):
 
     schema_id: ClassVar[int] = 2
 
-    batch_seq: int
-    """Number of the batch in the order of commits, without gaps, from 1."""
     batch_id: int
-    """Number of the batch in publishing_content_batches."""
+    """Number of the batch in the order of commits, without gaps, from 1."""
     items: tuple[ContentItem, ...]
     """The items of the batch."""
 
@@ -302,7 +300,7 @@ class PublicationDue(Message):
     after_subscribers: int
     """Change number of the shard that must be applied before planning; 0 for none."""
     after_content: int
-    """Number of the content batch (batch_seq) that must be applied before planning; 0 for none."""
+    """Number of the content batch (batch_id) that must be applied before planning; 0 for none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
