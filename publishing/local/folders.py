@@ -1,17 +1,22 @@
-"""Owns where the local services keep things: per-user cache, run directories, and folders another account can reach."""
+"""Owns where the local services keep things: the user's cache, run directories, folders that other accounts reach."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import tempfile
 import zlib
 from pathlib import Path
 from typing import Final
 
+from publishing.local.daemons import Account, start_time_of
 from publishing.local.errors import MissingPackageError, RunDirectoryError
+from publishing.local.records import locked
 
 SYSTEM_CACHE: Final = Path("/var/cache/tidewire")
+ORIGIN: Final = ".origin"
+"""Beside a folder outside its run directory: the file that says which link leads to it."""
 
 
 def cache_dir() -> Path:
@@ -53,6 +58,42 @@ def public_dir() -> Path:
         if candidate.stat().st_uid == os.geteuid() and is_open_to_all(candidate):
             return candidate
     raise RunDirectoryError(SYSTEM_CACHE, "no folder that every account can read")
+
+
+def folder_for(account: Account | None, run_dir: Path, name: str) -> Path:
+    """A private folder of the account called `name` in the run directory; where it cannot walk there, a link to one."""
+    folder = run_dir / name
+    if account is None:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder
+    if is_open_to_all(run_dir) and not folder.is_symlink():
+        folder.mkdir(mode=0o700, exist_ok=True)
+        os.chown(folder, account.uid, account.gid)
+        return folder
+    home = public_dir() / "data"
+    home.mkdir(mode=0o755, exist_ok=True)
+    with locked(home):
+        _remove_orphans(home)
+        if not folder.is_symlink():
+            target = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=home))
+            os.chown(target, account.uid, account.gid)
+            (home / f"{target.name}{ORIGIN}").write_text(str(folder), encoding="utf-8")
+            folder.symlink_to(target)
+    return folder.resolve()
+
+
+def _remove_orphans(home: Path) -> None:
+    """Remove the folders whose run directory is gone, unless a server still runs there."""
+    for origin in home.glob(f"*{ORIGIN}"):
+        target = origin.with_suffix("")
+        link = Path(origin.read_text(encoding="utf-8"))
+        if link.is_symlink() and link.readlink() == target:
+            continue
+        lock_file = target / "cluster" / "postmaster.pid"
+        if lock_file.exists() and start_time_of(int(lock_file.read_text().split()[0])):
+            continue
+        shutil.rmtree(target, ignore_errors=True)
+        origin.unlink(missing_ok=True)
 
 
 def number_of(path: Path) -> int:

