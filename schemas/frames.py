@@ -31,6 +31,7 @@ STRIDE_BYTES: int = WIRE_DTYPE.itemsize
 
 _PREFIX = prefix_of(EngagementRecorded.schema_id)
 _SHIFTS = np.arange(0, 42, 7, dtype=np.int64)
+_WEIGHTS = 2.0**_SHIFTS
 _SEVEN_BITS = np.int64(0x7F)
 _CONTINUES = np.array([0x80] * 5 + [0], dtype=np.uint8)
 _MAX_CODES = np.array([RANGES[name][1] for name in CODE_FIELDS], dtype=np.uint8)
@@ -118,7 +119,7 @@ def _unpacked(wire: Events) -> Events | None:
     if ((times & 0x80) != _CONTINUES).any() or (codes > _MAX_CODES).any():
         return None
     events = np.zeros(len(wire), dtype=EVENT_DTYPE)
-    zigzag = ((times & 0x7F).astype(np.int64) << _SHIFTS).sum(axis=1)
+    zigzag = ((times & 0x7F) @ _WEIGHTS).astype(np.int64)  # exact: below 2**42, a float holds 2**53
     events["occurred_at"] = (zigzag >> 1) ^ -(zigzag & 1)
     events["event_id"] = wire["event_id"]
     events.view(GROUPED_DTYPE)["codes"] = codes
@@ -186,10 +187,22 @@ def _narrowed(events: Events) -> Events:
         if field not in (events.dtype.names or ()):
             raise UnencodableMessageError("is missing", field=field)
         column = events[field]
-        if field in RANGES:
+        if field == "event_id":
+            column = _opaque(column)
+        elif column.dtype.kind not in "iu" or column.ndim != 1:
+            raise UnencodableMessageError("must be whole numbers", field=field)
+        else:
             _check_column(field, column)
         rows[field] = column
     return rows
+
+
+def _opaque(column: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Ids as rows of bytes, also from a column of S16 or V16."""
+    size = EVENT_DTYPE["event_id"].itemsize
+    if column.nbytes != size * len(column):
+        raise UnencodableMessageError(f"must be {size} bytes", field="event_id")
+    return np.frombuffer(column.tobytes(), np.uint8).reshape(-1, size)
 
 
 def _check_ranges(rows: Events, grouped: Events) -> None:

@@ -77,9 +77,12 @@ def _with_codes(dtype: np.dtype[np.void]) -> np.dtype[np.void]:
 
 
 def _native_dtype() -> np.dtype[np.void]:
-    """Widest fields first, so that every number is aligned; a multiple of eight bytes, so that rows are words."""
+    """Widest fields first, so that every number is aligned; a multiple of eight bytes, so that rows are words.
+
+    One-byte numbers get two bytes: so there is no padding today, which numpy drops when it joins arrays.
+    """
     formats = {"occurred_at": "i8"}
-    formats |= {name: f"i{_KINDS[name]['size']}" for name in WIRE_NUMBERS}
+    formats |= {name: f"i{max(_KINDS[name]['size'], 2)}" for name in WIRE_NUMBERS}
     ordered = sorted(formats, key=lambda name: -int(formats[name][1]))
     columns = [(name, formats[name]) for name in ordered]
     columns += [(name, "u1") for name in CODE_FIELDS]

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from schemas.avsc import latest, load_versions
+from schemas.compatibility import incompatibilities
 from schemas.errors import SchemaFileError
 from topics.errors import TopicError
 from topics.files import load_topics
@@ -19,6 +20,8 @@ ROOT = Path(__file__).parent.parent
 def render_all(root: Path = ROOT) -> dict[Path, str]:
     """The text of each generated file, by its path under `root`; raises TopicError or SchemaFileError."""
     versions = load_versions(root / "schemas")
+    for sentence in incompatibilities(versions):
+        raise SchemaFileError(f"{sentence.partition(':')[0]}.*.avsc", "", f"{sentence}: give added fields a default")
     newest = latest(versions)
     topics = load_topics(newest, root / "topics")
     return {
