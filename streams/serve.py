@@ -1,0 +1,115 @@
+"""How a Faust app becomes a process: logs, checked topics, opened resources, health, watchdog, signals, exit codes."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+
+import faust
+import uvloop
+
+from publishing.runtime import failpoints
+from publishing.runtime.clock import monotonic_s
+from publishing.runtime.database import InstallationError, check_installation, open_pool
+from publishing.runtime.health import HealthPortError, HealthServer
+from publishing.runtime.logs import configure_logs, get_logger
+from publishing.runtime.metrics import REGISTRY
+from publishing.runtime.producer import open_producer
+from publishing.runtime.settings import Settings, SettingsError, exit_on_settings_error, load_settings
+from streams.application import StreamApp
+from streams.stopping import kill_self, limit_the_stop
+from streams.watchdog import LineBudget, Watchdog
+from topics.apply import check
+from topics.errors import TopicsError
+
+Build = Callable[[Settings], StreamApp]
+
+log = get_logger(__name__)
+
+
+class RebalancingError(Exception):
+    """The worker has no settled assignment yet: wait, or look at its log when this lasts."""
+
+
+class Worker(faust.Worker):
+    """Faust's worker, embedded: the logs are ours, and a stop by signal is limited in time."""
+
+    def _on_sigterm(self) -> None:
+        limit_the_stop()
+        super()._on_sigterm()
+
+    def _on_sigint(self) -> None:
+        limit_the_stop()
+        super()._on_sigint()
+
+
+def run(build: Build, *, name: str, required: Iterable[str] = ()) -> None:
+    """Run the app that `build(settings)` makes until it is signalled; the whole of a stream process's main.
+
+    Exits with 2 on a settings error, with 1 when the app crashed or was stopped by the poison limit.
+    """
+    try:
+        settings = load_settings("kafka_bootstrap_servers", "database_url", *required)
+    except SettingsError as error:
+        exit_on_settings_error(error)
+    configure_logs(settings, name)
+    logging.getLogger("aiokafka").addFilter(LineBudget(monotonic_s))
+    failpoints.arm(settings.failpoints)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        raise SystemExit(runner.run(_main(build, settings)))
+
+
+async def _main(build: Build, settings: Settings) -> int:
+    try:
+        return await serve(build(settings), settings)
+    except (TopicsError, InstallationError, HealthPortError) as error:
+        log.critical("worker.refused", error=type(error).__name__, detail=str(error))
+        return 1
+
+
+async def serve(app: StreamApp, settings: Settings) -> int:
+    """Run an app on the running loop until it is stopped; returns the exit code.
+
+    Raises MissingTopicError or PartitionCountError before anything is consumed: as topics are not declared by the app,
+    a missing one would show only at the first write, and lose it.
+    """
+    topics = dict.fromkeys(app.required_topics)
+    await check(settings.kafka, prefix=settings.topic_prefix, shards=settings.audience_shards, topics=topics)
+    async with _opened(app, settings):
+        worker = Worker(app, loop=asyncio.get_running_loop(), quiet=True, override_logging=False)
+        watchdog = Watchdog(lambda: app.rebalancing, kill_self, monotonic_s)
+        watchdog.start()
+        try:
+            await worker.start()
+        finally:
+            await worker.stop()
+            watchdog.stop()
+        if worker.crash_reason is not None:
+            log.critical("worker.crashed", error=type(worker.crash_reason).__name__)
+            return 1
+    log.info("worker.stopped")
+    return 0
+
+
+@asynccontextmanager
+async def _opened(app: StreamApp, settings: Settings) -> AsyncIterator[None]:
+    async with (
+        await open_pool(settings, process=app.consumer_name) as pool,
+        open_producer(settings) as producer,
+    ):
+        await check_installation(pool, settings.audience_shards)
+        app.opened_pool, app.opened_producer = pool, producer
+
+        async def database() -> None:
+            await pool.fetchval("SELECT 1")
+
+        async def stream() -> None:
+            if app.rebalancing or not app.rebalancing_count:
+                raise RebalancingError
+
+        health = HealthServer(settings, {"database": database, "stream": stream}, REGISTRY)
+        await health.start()
+        try:
+            yield
+        finally:
+            await health.stop()
