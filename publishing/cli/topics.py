@@ -43,13 +43,17 @@ def ask_broker(question: Coroutine[Any, Any, Answer]) -> Answer:
     """The broker's answer; raises UnreachableError in place of the client's errors."""
     import logging
 
-    from aiokafka.errors import KafkaError
+    from aiokafka.errors import KafkaConnectionError, KafkaError
+
+    from topics.errors import TopicsError
 
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # the one line is ours
     try:
         return asyncio.run(question)
-    except (OSError, KafkaError) as failed:
-        reason = str(failed).partition("\n")[0] or type(failed).__name__
+    except (OSError, KafkaError, TopicsError) as failed:
+        if isinstance(failed, TopicsError) and not isinstance(failed.__cause__, KafkaConnectionError):
+            raise
+        reason = str(failed.__cause__ or failed).partition("\n")[0] or type(failed).__name__
         raise UnreachableError("Kafka", reason, "TIDEWIRE_KAFKA_BOOTSTRAP_SERVERS") from failed
 
 
