@@ -24,6 +24,8 @@ TRACKING_KEYS = "t1:" + base64.b64encode(bytes(range(32))).decode()
 SEAL_KEYS = "s1:" + base64.b64encode(bytes(range(32, 64))).decode()
 TEST_SHARDS = 4
 
+MakeTopics = Callable[..., Awaitable[None]]
+
 
 @dataclass(frozen=True, slots=True)
 class Services:
@@ -52,7 +54,7 @@ def services(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterat
 @pytest.fixture(scope="session")
 def worker_id(request: pytest.FixtureRequest) -> str:
     """The pytest-xdist worker, or `main`."""
-    return getattr(request.config, "workerinput", {}).get("workerid", "main")
+    return str(getattr(request.config, "workerinput", {}).get("workerid", "main"))
 
 
 def _on(address: str, database: str) -> str:
@@ -155,7 +157,7 @@ async def pool(settings: Settings) -> AsyncIterator[asyncpg.Pool]:
 
 
 @pytest.fixture
-def make_topics(settings: Settings) -> Callable[..., Awaitable[None]]:
+def make_topics(settings: Settings) -> MakeTopics:
     """Create topics, each with its dead-letter topic, under this test's prefix."""
 
     async def make(*topics: Topic) -> None:

@@ -6,6 +6,8 @@ import asyncpg
 
 from publishing.runtime.settings import Settings
 
+Pool = asyncpg.Pool
+
 STATEMENT_TIMEOUT_MS = 10_000
 # A process frozen inside a transaction must not hold the fence's lock for long.
 IDLE_IN_TRANSACTION_TIMEOUT_MS = 5_000
@@ -52,3 +54,22 @@ async def check_installation(pool: asyncpg.Pool, audience_shards: int) -> None:
     stored = await pool.fetchval("SELECT audience_shards FROM publishing_installation")
     if stored != audience_shards:
         raise InstallationError(stored, audience_shards)
+
+
+async def create_database(server_url: str, name: str) -> str:
+    """Make an empty database (name: lower-case letters, digits, `_`) on the server and return its address."""
+    connection = await asyncpg.connect(server_url, timeout=CONNECT_TIMEOUT_S)
+    try:
+        await connection.execute(f'CREATE DATABASE "{name}"')
+    finally:
+        await connection.close()
+    return server_url.rsplit("/", 1)[0] + "/" + name
+
+
+async def drop_database(server_url: str, database_url: str) -> None:
+    """Drop a database that create_database made, ending its connections."""
+    connection = await asyncpg.connect(server_url, timeout=CONNECT_TIMEOUT_S)
+    try:
+        await connection.execute(f'DROP DATABASE IF EXISTS "{database_url.rsplit("/", 1)[1]}" WITH (FORCE)')
+    finally:
+        await connection.close()

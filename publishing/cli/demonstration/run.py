@@ -1,0 +1,208 @@
+"""One demo from the first service to the last comparison."""
+
+import asyncio
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from email import message_from_bytes
+from email.policy import default
+from pathlib import Path
+from typing import Any, Final
+
+from publishing.cli.demonstration import oracles, pipeline, summary
+from publishing.cli.demonstration.articles import WATCHED, articles
+from publishing.cli.demonstration.client import ApiClient
+from publishing.cli.demonstration.installation import SEED, Installation, settings_of
+from publishing.cli.demonstration.oracles import TERMINAL, Verdict
+from publishing.cli.demonstration.people import people
+from publishing.cli.demonstration.recount import Recount, recount
+from publishing.cli.demonstration.simulators import Simulators, end, start_readers
+from publishing.cli.dlq import count_all
+from publishing.cli.supervisor import Supervisor
+from publishing.runtime.clock import utc_now
+from publishing.runtime.database import Pool, open_pool
+from publishing.runtime.producer import full_name
+from publishing.runtime.settings import Settings
+from publishing.stores import evidence
+from topics.catalog import ALL, ENGAGEMENT_RECORDED
+
+ALERTS_WITHIN_S: Final = 60.0
+NEWSLETTER_WITHIN_S: Final = 120.0
+RECOUNT_WITHIN_S: Final = 60.0
+READERS_SETTLE_S: Final = 2.0
+DELIVERY_NUMBER: Final = re.compile(r"(\d+)[-_](\d+)[-_](\d+)$")
+Say = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Demonstration:
+    """The parts of a running demo; `is_hostile` kills every process once on the way."""
+
+    installation: Installation
+    simulators: Simulators
+    supervisor: Supervisor
+    folder: Path
+    say: Say
+    subscribers: int
+    is_hostile: bool = False
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    async def run(self) -> list[Verdict]:
+        """Do the main job and compare what came of it; raises NotSettledError when something is stuck."""
+        settings = settings_of(self.installation)
+        pool = await open_pool(settings, process="demo")
+        async with pool, ApiClient(self.installation) as api:
+            await api.until_ready()
+            self.say("the API is ready")
+            channels = await pipeline.make_channels(api, self.simulators)
+            alert = await pipeline.make_alert(api, channels)
+            await self._load(api)
+            await self._push_articles(settings, pool)
+            newsletter = await pipeline.make_newsletter(api, channels)
+            self.say(f"published a newsletter of {pipeline.NEWSLETTER_ARTICLES} articles to every subscriber")
+            log = self.folder / "readers.ndjson"
+            log.unlink(missing_ok=True)
+            readers = await start_readers(self.simulators.urls["ses"], log, seed=SEED, settle_s=READERS_SETTLE_S)
+            try:
+                await self._kill("scheduler", "engagement", "sink-email-bulk", "api", pause_s=1.0)
+                await pipeline.until(
+                    "deliveries settle", NEWSLETTER_WITHIN_S, lambda: self._unsettled(pool, newsletter)
+                )
+                self.say("every planned delivery is in a terminal state")
+                await asyncio.wait_for(readers.wait(), NEWSLETTER_WITHIN_S)
+            finally:
+                await end(readers)
+            self.say("the readers have opened and clicked")
+            counted = await self._recounted(settings, pool)
+            return await self._compare(settings, pool, alert=alert, log=log, counted=counted)
+
+    async def _load(self, api: ApiClient) -> None:
+        refused = await api.load_subscribers(people(self.subscribers, SEED))
+        assert not refused, refused[:3]
+        self.say(f"loaded {self.subscribers} subscribers with their interests")
+
+    async def _push_articles(self, settings: Settings, pool: Pool) -> None:
+        items = articles(utc_now())
+        half = len(items) // 2
+        await pipeline.push(settings, items[:half])
+        await self._kill("review", "audience", "sink-slack-alert", pause_s=0.3)
+        await pipeline.push(settings, items[half:])
+        await self._kill("sink-discord-alert", "sink-webhook-alert", "sink-feed-alert", pause_s=0.3)
+        self.facts["content"] = len(items)
+        self.say(f"pushed {len(items)} articles into the topic")
+
+        async def missing() -> object:
+            stored = await evidence.content_count(pool)
+            runs = await evidence.conservation(pool)
+            return f"{stored} stored" if stored < len(items) or not runs else pipeline.unsettled(runs, TERMINAL)
+
+        await pipeline.until("alerts settle", ALERTS_WITHIN_S, missing)
+        self.say("the alert policy has delivered to its rooms")
+
+    async def _kill(self, *names: str, pause_s: float) -> None:
+        """Kill processes one after another; their supervisor starts them again."""
+        if not self.is_hostile:
+            return
+        for name in names:
+            self.say(f"kill -9 {name} (pid {self.supervisor.kill(name)})")
+            await asyncio.sleep(pause_s)
+
+    async def _unsettled(self, pool: Pool, newsletter: int) -> object:
+        runs = await evidence.conservation(pool)
+        left = pipeline.unsettled(runs, TERMINAL)
+        has_run = await evidence.has_run(pool, newsletter)
+        return left if has_run else "the newsletter has no run yet"
+
+    async def _recounted(self, settings: Settings, pool: Pool) -> Recount:
+        """Recount until the aggregates have caught up with the log, or the time is over: the verdict says which."""
+        topic = full_name(settings, ENGAGEMENT_RECORDED)
+        counted = Recount()
+
+        async def behind() -> object:
+            nonlocal counted
+            counted = await recount(settings.kafka, topic)
+            return None if oracles.aggregates(await evidence.cells(pool), counted).holds else "not equal yet"
+
+        try:
+            await pipeline.until("aggregates equal the log", RECOUNT_WITHIN_S, behind)
+        except pipeline.NotSettledError as error:
+            self.say(str(error))
+        return counted
+
+    async def _compare(
+        self, settings: Settings, pool: Pool, *, alert: int, log: Path, counted: Recount
+    ) -> list[Verdict]:
+        cells = await evidence.cells(pool)
+        in_doubt = await evidence.keys_in_state(pool, ["in_doubt"])
+        accepted = {key for key in await evidence.keys_in_state(pool, ["accepted"]) if key.kind != "feed"}
+        buried = {row.topic: row.buried for row in await count_all(settings, [topic for topic in ALL if topic.has_dlq])}
+        verdicts = [
+            oracles.conservation(await evidence.conservation(pool)),
+            oracles.provider_log(accepted, in_doubt, await self._logged()),
+            oracles.rooms(
+                await evidence.room_articles(pool, alert),
+                await evidence.content_about(pool, WATCHED),
+                len(pipeline.ROOM_KINDS),
+            ),
+            oracles.doubt(in_doubt, allowed=self.is_hostile),
+            oracles.mails(await evidence.deliveries(pool), self.subscribers, len(in_doubt)),
+            oracles.aggregates(cells, counted),
+            oracles.readers(cells, log),
+            oracles.dead_letters(buried),
+        ]
+        await self._save_mail()
+        self._collect(verdicts, cells, await evidence.deliveries(pool), await evidence.latencies_ms(pool, alert))
+        self.facts["in_doubt"] = sorted(in_doubt)
+        return verdicts
+
+    async def _logged(self) -> list[tuple[str, oracles.Number]]:
+        texts = [("email", _tag(row)) for row in await self.simulators.accepted("ses")]
+        texts += [
+            ("slack", row["payload"]["metadata"]["event_payload"]["delivery"])
+            for row in await self.simulators.accepted("slack")
+        ]
+        texts += [("discord", row["payload"]["nonce"]) for row in await self.simulators.accepted("discord")]
+        texts += [("webhook", row["webhook_id"]) for row in await self.simulators.accepted("webhook")]
+        return [(kind, _number(text)) for kind, text in texts if DELIVERY_NUMBER.search(text)]
+
+    async def _save_mail(self) -> None:
+        rows = await self.simulators.accepted("ses")
+        if not rows:
+            return
+        mail = message_from_bytes(await self.simulators.mail(rows[0]["message_id"]), policy=default)
+        body = mail.get_body(("html",))
+        assert body is not None
+        (self.folder / "mail.html").write_text(body.get_content(), encoding="utf-8")
+
+    def _collect(
+        self,
+        verdicts: list[Verdict],
+        cells: list[evidence.Cell],
+        deliveries: dict[str, dict[str, int]],
+        ms: list[float],
+    ) -> None:
+        facts = {verdict.name: verdict.facts for verdict in verdicts}
+        self.facts |= {
+            "ok": all(verdict.holds for verdict in verdicts),
+            "subscribers": self.subscribers,
+            "deliveries": deliveries,
+            "conservation": facts["conservation"],
+            "recount": facts["recount"],
+            "provider_log": facts["provider log"],
+            "alert_latency_ms": summary.latency(ms),
+            "dlq": facts["dead letters"]["dlq"],
+            "windows": summary.windows(cells),
+            "restarts": {name: child.restarts for name, child in self.supervisor.children.items()},
+            "urls": {"api": self.installation.api_url, **self.simulators.urls},
+            "checks": {verdict.name: {"holds": verdict.holds, "found": verdict.found} for verdict in verdicts},
+        }
+
+
+def _tag(row: dict[str, Any]) -> str:
+    return str(row["tags"].get("delivery", ""))
+
+
+def _number(text: str) -> oracles.Number:
+    found = DELIVERY_NUMBER.search(text)
+    assert found is not None
+    return int(found[1]), int(found[2]), int(found[3])
