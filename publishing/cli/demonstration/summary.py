@@ -1,6 +1,7 @@
 """What a demo reports: lines for a person, and build/demo/summary.json for a program."""
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ def percentile(ascending: Sequence[float], share: float) -> float | None:
     """The value below which `share` in [0, 1] of an ascending sequence lies (nearest rank); None for an empty one."""
     if not ascending:
         return None
-    rank = max(0, min(len(ascending) - 1, round(share * len(ascending) + 0.5) - 1))
-    return round(ascending[rank], 1)
+    rank = max(1, math.ceil(share * len(ascending)))
+    return round(ascending[rank - 1], 1)
 
 
 def latency(ascending: Sequence[float]) -> dict[str, float | None]:
