@@ -45,6 +45,7 @@ class Discord:
     fact_names: frozenset[str] = frozenset({"content", "webhook"})
     _pacer: Pacer = field(init=False)
     _sent: int = 0
+    _now_ms: int = 0
     _rate_headers: Headers = ()
 
     def __post_init__(self) -> None:
@@ -52,7 +53,7 @@ class Discord:
 
     def read(self, request: Request, *, now_ms: int) -> Submission | Answer:
         """Check an execution as Discord does; `GET` shows the webhook or one of its messages."""
-        del now_ms
+        self._now_ms = now_ms
         path = _WEBHOOK.fullmatch(request.path)
         if path is None:
             return Answer.json(404, _UNKNOWN_WEBHOOK)
@@ -108,6 +109,7 @@ class Discord:
         return (
             ("x-ratelimit-limit", str(self.limit)),
             ("x-ratelimit-remaining", str(remaining)),
+            ("x-ratelimit-reset", f"{self._now_ms / 1000 + reset_after_s:.3f}"),
             ("x-ratelimit-reset-after", f"{reset_after_s:.3f}"),
             ("x-ratelimit-bucket", f"webhook-{webhook}"),
         )
