@@ -15,6 +15,24 @@ from schemas.layout import CODE_FIELDS, EVENT_DTYPE, FORBIDDEN_BITS, GROUPED_DTY
 from schemas.messages import AgentFamily, EngagementKind, EngagementRecorded, NetworkClass, Verdict
 from schemas.varint import read_long, write_long
 
+__all__ = [
+    "AGENTS",
+    "AGENT_INDEX",
+    "EVENT_DTYPE",
+    "KINDS",
+    "KIND_INDEX",
+    "NETWORKS",
+    "NETWORK_INDEX",
+    "STRIDE_BYTES",
+    "VERDICTS",
+    "VERDICT_INDEX",
+    "EventFrame",
+    "Events",
+    "decode_frame",
+    "encode_frame",
+    "new_events",
+]
+
 Events: TypeAlias = npt.NDArray[np.void]
 
 KINDS: tuple[EngagementKind, ...] = tuple(EngagementKind)
