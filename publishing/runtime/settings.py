@@ -82,7 +82,7 @@ class Settings(BaseSettings):
         8081, ge=0, le=65_535, description="Health port of stream and sink processes; 0 takes a free one"
     )
     schema_registry_url: str | None = Field(None, pattern=r"^https?://", description="Confluent-compatible registry")
-    failpoints: str = Field("", description="Fault injection for tests: name:nth:KILL|STOP|RAISE,...")
+    failpoints: str = Field("", description="Fault injection for tests: name:nth:action, action KILL, STOP or RAISE")
 
     @property
     def kafka(self) -> str:
