@@ -13,8 +13,8 @@ from publishing.domain.keys import KeyRing
 VERSION = 1
 # 128 bits: RFC 2104 section 5 allows truncation to half of the hash's length and no less than 80 bits.
 MAC_BYTES = 16
-# What browsers and proxies pass on unharmed; the token is 4/3 of it: RFC 9110 section 4.1 asks for at least 8,000 octets.
-MAX_URL_CHARS = 2_000
+# The token is 4/3 of the address; RFC 9110 section 4.1 asks every server and proxy for at least 8,000 octets.
+MAX_URL_BYTES = 2_000
 MAX_TOKEN_CHARS = 4_096
 
 _ARTICLE = struct.Struct(">QQH")
@@ -29,10 +29,8 @@ _TARGET = re.compile(
     r"https?://(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\.?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?(?:[/?#].*)?",
     re.IGNORECASE | re.ASCII | re.DOTALL,
 )
-# Controls, white space, backslash and the characters that RFC 3986 never allows unescaped.
-_FORBIDDEN = re.compile(
-    r"[\x00-\x20\x7f-\xa0\\<>\"`{}|^\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-)
+# Controls, white space, backslash, what would end an attribute, and what turns the direction of writing.
+_FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\xa0\\<>\"`\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class Purpose(enum.StrEnum):
@@ -44,7 +42,7 @@ class Purpose(enum.StrEnum):
 
 
 class LinkError(ValueError):
-    """The link is not one that this installation signed, or its target is not allowed; answer as if it did not exist."""
+    """The link was not signed here, or its target is not allowed; answer as if it did not exist."""
 
     def __init__(self, reason: str) -> None:
         """Keep the reason, one of a few fixed phrases that hold nothing of the token."""
@@ -74,11 +72,11 @@ class ReaderLink:
 
 
 def check_target(url: str) -> str:
-    """Return the address unchanged; raises LinkError unless it is http(s), at a bare ASCII host, with no trick in it."""
-    if len(url) > MAX_URL_CHARS:
-        raise LinkError("address too long")
+    """Return the address unchanged; raises LinkError unless it is http(s), at a bare ASCII host, without a trick."""
     if _FORBIDDEN.search(url):
         raise LinkError("forbidden character in the address")
+    if len(url.encode()) > MAX_URL_BYTES:
+        raise LinkError("address too long")
     if not _TARGET.fullmatch(url):
         raise LinkError("not an absolute http or https address of a bare host")
     return url
@@ -151,7 +149,7 @@ def _signed(ring: KeyRing, purpose: str, body: bytes) -> str:
 
 
 def _verified(ring: KeyRing, purpose: str, token: str) -> bytes:
-    """Return the body of a token under a known key; the spelling must be canonical, so that no other string is equal."""
+    """Return the body of a token under a known key; its spelling must be canonical: one token, one string."""
     if not 0 < len(token) <= MAX_TOKEN_CHARS:
         raise LinkError("malformed token")
     try:
