@@ -90,7 +90,7 @@ class Reemission:
 
     async def end_leases(self) -> bool:
         """Move deliveries whose lease ended, and doubtful ones that may be sent again; return whether more wait."""
-        now = self._clock()
+        now = await self._leases.now()
         moves = await self._leases.return_claimed(now, BATCH_ROWS)
         moves += await self._leases.doubt_submitted(now, BATCH_ROWS)
         moves += await self._leases.resend_doubtful(now, BATCH_ROWS)
@@ -103,7 +103,7 @@ class Reemission:
         A frame that is lost on the way is emitted again after 30 s, and a frame that a sink sees twice claims nothing
         the second time: a retry needs no outbox.
         """
-        retries = await self._leases.claim_retries(self._clock(), BATCH_ROWS)
+        retries = await self._leases.claim_retries(await self._leases.now(), BATCH_ROWS)
         async with asyncio.timeout(ACK_TIMEOUT_S):
             await asyncio.gather(*(self._send(frame) for frame in to_frames(retries)))
         return len(retries) == BATCH_ROWS

@@ -11,7 +11,7 @@ from publishing.runtime.statements import load_statements
 
 SQL = load_statements(__file__)
 
-# A sink that is alive records within its lease; the grace is for clocks that differ.
+# A sink that is alive records within its lease; the grace is for a record that is on its way.
 SUBMITTED_GRACE = dt.timedelta(seconds=10)
 # A retry that was emitted is left alone for so long, although no sink has taken it yet.
 REEMIT_AFTER = dt.timedelta(seconds=30)
@@ -52,6 +52,11 @@ class Leases:
     def __init__(self, pool: asyncpg.Pool) -> None:
         """Work on the pool's database."""
         self._pool = pool
+
+    async def now(self) -> dt.datetime:
+        """Return the database's time: leases and attempts are dated by it, whatever the clocks of the processes say."""
+        now: dt.datetime = await self._pool.fetchval(SQL.database_now)
+        return now
 
     async def return_claimed(self, now: dt.datetime, limit: int) -> Moves:
         """Make deliveries whose lease ended while claimed due again: nothing was sent, so it is safe."""

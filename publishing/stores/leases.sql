@@ -1,3 +1,6 @@
+-- name: database_now
+SELECT now()
+
 -- name: return_claimed
 WITH ended AS MATERIALIZED (
     SELECT run_day, run_id, channel_id, destination
@@ -40,7 +43,7 @@ WITH doubtful AS MATERIALIZED (
 )
 UPDATE publishing_deliveries d
 SET state = 'retry', lease_until = NULL, claim_id = NULL, updated_at = $1,
-    next_attempt_at = $1 + least($6::float8, $5::float8 * 2 ^ d.attempts) * random() * interval '1 second'
+    next_attempt_at = $1::timestamptz + make_interval(secs => random() * least($6::float8, $5::float8 * 2 ^ d.attempts))
 FROM doubtful e
 WHERE d.run_day = e.run_day AND d.run_id = e.run_id AND d.channel_id = e.channel_id AND d.destination = e.destination
 RETURNING (SELECT c.kind FROM publishing_channels c WHERE c.id = d.channel_id) AS kind, d.lane, d.state
