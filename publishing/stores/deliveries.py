@@ -119,7 +119,7 @@ def _literal(numbers: Sequence[int] | Sequence[float]) -> str:
 async def claim(pool: Pool, consumer: str, place: Place, frame: Frame, *, expected: int, after: int) -> Claim:
     """Advance the fence and claim a frame's destinations in one statement; a claim may hold no slot.
 
-    Raises FenceLostError when the partition has another owner, UnknownRunError (the fence has advanced then).
+    Raises FenceLostError when the partition has another owner, UnknownRunError; nothing has changed then.
     """
     rows = await pool.fetch(
         SQL.claim,
@@ -144,10 +144,10 @@ async def claim(pool: Pool, consumer: str, place: Place, frame: Frame, *, expect
         LEASE_S,
     )
     first = rows[0]
+    if not first["is_known"]:
+        raise UnknownRunError
     if not first["is_fenced"]:
         raise FenceLostError
-    if first["claim_id"] is None:
-        raise UnknownRunError
     return Claim(
         run_id=frame.run_id,
         channel_id=frame.channel_id,
@@ -189,11 +189,6 @@ async def submit(
     )
     refused = {row["destination"]: (State(row["verdict"]), row["reason"]) for row in rows if row["verdict"]}
     return frozenset(row["destination"] for row in rows if not row["verdict"]), refused
-
-
-async def renew(pool: Pool, held: Claim) -> None:
-    """Keep the lease of what is claimed and waits its turn."""
-    await pool.execute(SQL.renew, held.run_day, held.run_id, held.channel_id, held.claim_id, LEASE_S)
 
 
 async def record(pool: Pool, held: Claim, results: Sequence[Result], receipts: Receipts | None) -> Recorded:

@@ -2,23 +2,24 @@
 -- $1 consumer, $2 topic, $3 partition, $4 expected offset, $5 offset after; $6 run, $7 shard, $8 chunk, $9 channel,
 -- $10 kind; $11 destinations, $12 arms, $13 content ids and $14 scores as array literals; $15 lane, $16 template,
 -- $17 its version, $18 the frame's deadline, $19 lease in seconds. One row a claimed delivery, at least one in all.
-WITH fence AS (
+WITH known AS (
+    SELECT r.run_day, r.publication_id, r.status AS run_status, p.status AS publication_status, p.name AS publication,
+        c.status AS channel_status, c.version AS channel_version, c.kind,
+        least(r.deadline_at, $18::timestamptz) AS deadline_at
+    FROM publishing_runs r
+    JOIN publishing_publications p ON p.id = r.publication_id
+    JOIN publishing_channels c ON c.id = $9::int AND c.kind = $10::text
+    WHERE r.id = $6::bigint
+), fence AS (
     INSERT INTO stream_offsets AS o (consumer, topic, partition, next_offset)
     SELECT $1::text, $2::text, $3::int, $5::bigint
-    WHERE $4::bigint = 0
-        OR EXISTS (SELECT FROM stream_offsets WHERE consumer = $1 AND topic = $2 AND partition = $3)
+    WHERE EXISTS (SELECT FROM known) AND ($4::bigint = 0
+        OR EXISTS (SELECT FROM stream_offsets WHERE consumer = $1 AND topic = $2 AND partition = $3))
     ON CONFLICT (consumer, topic, partition)
         DO UPDATE SET next_offset = excluded.next_offset, updated_at = now() WHERE o.next_offset = $4
     RETURNING 1
 ), place AS (
-    SELECT r.run_day, r.publication_id, r.status AS run_status, p.status AS publication_status, p.name AS publication,
-        c.status AS channel_status, c.version AS channel_version, c.kind,
-        least(r.deadline_at, $18::timestamptz) AS deadline_at, nextval('publishing_claim_ids') AS claim_id
-    FROM fence
-    CROSS JOIN publishing_runs r
-    JOIN publishing_publications p ON p.id = r.publication_id
-    JOIN publishing_channels c ON c.id = $9::int AND c.kind = $10::text
-    WHERE r.id = $6::bigint
+    SELECT k.*, nextval('publishing_claim_ids') AS claim_id FROM known k CROSS JOIN fence
 ), asked AS (
     SELECT u.destination, u.arm, u.content_ids::bigint[] AS content_ids, u.scores::real[] AS scores
     FROM unnest($11::bigint[], $12::smallint[], $13::text[], $14::text[]) AS u (destination, arm, content_ids, scores)
@@ -39,7 +40,7 @@ WITH fence AS (
             OR (d.state = 'claimed' AND d.lease_until <= now())
     RETURNING d.destination, d.arm, d.content_ids, d.scores, d.attempts
 )
-SELECT EXISTS (SELECT FROM fence) AS is_fenced, (SELECT count(*) FROM asked) AS planned,
+SELECT EXISTS (SELECT FROM known) AS is_known, EXISTS (SELECT FROM fence) AS is_fenced, (SELECT count(*) FROM asked) AS planned,
     l.run_day, l.claim_id, l.publication_id, l.publication, l.channel_version,
     w.destination, w.arm, w.content_ids, w.scores, w.attempts, s.email_sealed, s.data_key, s.locale,
     CASE
@@ -128,13 +129,6 @@ WITH mine AS (
 SELECT c.destination, c.verdict, c.reason
 FROM checked c LEFT JOIN moved m USING (destination)
 WHERE c.verdict IS NOT NULL OR m.destination IS NOT NULL
-
--- name: renew
--- $1 run_day, $2 run, $3 channel, $4 claim, $5 lease in seconds. Keeps what is claimed and not yet submitted.
-UPDATE publishing_deliveries d
-SET lease_until = now() + make_interval(secs => $5::float8)
-WHERE d.run_day = $1::date AND d.run_id = $2::bigint AND d.channel_id = $3::int AND d.claim_id = $4::bigint
-    AND d.state = 'claimed' AND d.lease_until > now()
 
 -- name: record
 -- $1 run_day, $2 run, $3 channel, $4 claim; $5 destinations, $6 states, $7 reasons, $8 provider ids, $9 seconds until
