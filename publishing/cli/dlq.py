@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
     from topics.model import Topic
 
-BURIAL_HEADERS: Final = frozenset({"source_topic", "source_partition", "source_offset", "reason", "error", "failed_at"})
+TRUNCATED: Final = "truncated_from_bytes"
+"""The header of a record of which only the beginning was kept: it cannot be sent again."""
+
+WHERE_AND_WHY: Final = ("source_topic", "source_partition", "source_offset", "reason", "error", "failed_at")
 """What the burial added; a record that is sent again carries its other headers only."""
 
 READ_TIMEOUT_MS: Final = 10_000
@@ -124,24 +127,32 @@ async def newest(settings: Settings, topic: Topic, *, limit: int, payload: bool)
 async def send_again(settings: Settings, topic: Topic) -> int:
     """Produce each waiting record to its source partition, then remember it; a second call sends nothing.
 
-    A death between the two sends one record twice, and its consumer drops the repetition by the item's own id.
+    A record that was buried twice (one key) goes once; one of which only the beginning was kept stays.
+    A death between the two steps sends one record twice, and its consumer drops the repetition by the item's own id.
     """
     from publishing.runtime.producer import open_producer
 
-    sent = 0
+    sent: set[bytes] = set()
+    known: set[bytes] = set()
     async with _opened(settings, topic) as (consumer, tail, begin, end), open_producer(settings) as producer:
-        consumer.seek(tail, max(begin, await consumer.committed(tail) or 0))
+        redriven = await consumer.committed(tail) or 0
+        consumer.seek(tail, begin)
         async for record in _until(consumer, tail, end):
             headers = {name: bytes(text) for name, text in record.headers}
-            await producer.send_and_wait(
-                topic.named(settings.topic_prefix),
-                record.value,
-                partition=int(headers["source_partition"]),
-                headers=[(name, text) for name, text in headers.items() if name not in BURIAL_HEADERS],
-            )
+            identity = record.key or str(record.offset).encode()
+            if record.offset < redriven:
+                known.add(identity)
+                continue
+            if identity not in known | sent and TRUNCATED not in headers:
+                await producer.send_and_wait(
+                    topic.named(settings.topic_prefix),
+                    record.value,
+                    partition=int(headers["source_partition"]),
+                    headers=[(name, text) for name, text in headers.items() if name not in WHERE_AND_WHY],
+                )
+                sent.add(identity)
             await consumer.commit({tail: record.offset + 1})
-            sent += 1
-    return sent
+    return len(sent)
 
 
 async def _present(settings: Settings, topics: Sequence[Topic]) -> list[Topic]:

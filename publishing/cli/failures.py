@@ -38,6 +38,14 @@ class UnknownTopicError(CommandError):
         self.topic = topic
 
 
+class UnknownRunError(CommandError):
+    """No run has the number {run}: `GET /api/v1/publishing/publications/ID` lists those of a publication."""
+
+    def __init__(self, run: int) -> None:
+        super().__init__(run)
+        self.run = run
+
+
 class NotInstalledError(CommandError):
     """{what} is not part of this installation ({reason})."""
 

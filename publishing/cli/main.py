@@ -1,22 +1,42 @@
-"""Owns the command `tidewire`: one sub-app a module, and how errors become a line and an exit code."""
+"""Owns the command `tidewire`: which module each command is in, and how errors become a line and an exit code."""
 
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from typing import Any, Final
 
 import typer
 from typer.core import TyperGroup
 
-from publishing.cli import dlq, migrate, run, services, token, topics
 from publishing.cli.failures import exit_code_of, lines_of
 
 INTERRUPTED: Final = 130
 """128 + SIGINT, as shells have it."""
 
+COMMANDS: Final = ("demo", "services", "migrate", "topics", "run", "token", "dlq", "conservation")
+"""Each is the module of that name here: its `app`, else its function of the same name."""
 
-class OneLineErrors(TyperGroup):
-    """A group of commands that says an expected error in one line instead of a traceback."""
+
+class Tidewire(TyperGroup):
+    """The commands, each imported when it is asked for; an expected error is one line instead of a traceback."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002  - the framework's signature
+        """The names, in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002  - the framework's signature
+        """The command of that name, or None."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"publishing.cli.{cmd_name}")
+        command_app = getattr(module, "app", None)
+        if command_app is None:
+            command_app = typer.Typer(add_completion=False)
+            command_app.command(cmd_name)(getattr(module, cmd_name))
+        command = typer.main.get_command(command_app)
+        command.name = cmd_name
+        return command
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; an expected error ends the program with its exit code."""
@@ -33,18 +53,12 @@ class OneLineErrors(TyperGroup):
             raise typer.Exit(code) from error
 
 
-app = typer.Typer(
-    cls=OneLineErrors,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    help="Decide which content reaches whom, where and when, and measure what came of it.",
-)
-app.add_typer(services.app, name="services")
-app.add_typer(migrate.app, name="migrate")
-app.add_typer(topics.app, name="topics")
-app.add_typer(run.app, name="run")
-app.add_typer(dlq.app, name="dlq")
-app.command("token")(token.token)
+app = typer.Typer(cls=Tidewire, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def tidewire() -> None:
+    """Decide which content reaches whom, where and when, and measure what came of it."""
 
 
 def main() -> None:
