@@ -82,14 +82,21 @@ def _embed_faults(embed: Any, where: str) -> Iterator[Refusal]:
         return
     yield from _text(embed, "title", MAX_TITLE_CHARS, where)
     yield from _text(embed, "description", MAX_DESCRIPTION_CHARS, where)
-    yield from _url_faults(embed, where)
     color = embed.get("color")
     if color is not None and (not isinstance(color, int) or not 0 <= color <= MAX_COLOR):
         yield _fault(f"{where}.color", "NUMBER_TYPE_MAX", f"int value should be 0 to {MAX_COLOR}.")
+    for part in ("footer", "author", "image", "thumbnail"):
+        if not isinstance(embed.get(part) or {}, dict):
+            yield _fault(f"{where}.{part}", TYPE, "Only dictionaries may be used in a DictType")
+            return
     for part, name, limit in (("footer", "text", MAX_FOOTER_CHARS), ("author", "name", MAX_AUTHOR_CHARS)):
-        if isinstance(embed.get(part), dict):
+        if embed.get(part):
             yield from _text(embed[part], name, limit, f"{where}.{part}", is_required=True)
+    yield from _url_faults(embed, where)
     fields = embed.get("fields") or []
+    if not isinstance(fields, list) or not all(isinstance(entry, dict) for entry in fields):
+        yield _fault(f"{where}.fields", TYPE, "Only dictionaries may be used in a DictType")
+        return
     if len(fields) > MAX_FIELDS:
         yield _fault(f"{where}.fields", TOO_LONG, f"Must be {MAX_FIELDS} or fewer in length.")
     for index, entry in enumerate(fields):
@@ -112,8 +119,12 @@ def _mention_faults(mentions: Any) -> Iterator[Refusal]:
     if not isinstance(mentions, dict):
         yield _fault("allowed_mentions", TYPE, "Only dictionaries may be used in a DictType")
         return
+    for name in ("parse", "users", "roles"):
+        if not isinstance(mentions.get(name) or [], list):
+            yield _fault(f"allowed_mentions.{name}", TYPE, "Only iterables may be used in a list type")
+            return
     for index, kind in enumerate(mentions.get("parse") or []):
-        if kind not in MENTION_TYPES:
+        if not isinstance(kind, str) or kind not in MENTION_TYPES:
             yield _fault(f"allowed_mentions.parse.{index}", CHOICES, f"Value must be one of {sorted(MENTION_TYPES)}.")
     for name in ("users", "roles"):
         if len(mentions.get(name) or []) > MAX_MENTION_IDS:

@@ -32,6 +32,7 @@ from perf.providers.ses_mail import (
     require_variables,
     substitute,
 )
+from perf.providers.ses_shapes import SendBulkEmail, SendEmail, check_shape
 from perf.providers.simulator import Submission
 
 # Every operation's path: https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_Operations.html
@@ -226,7 +227,7 @@ def _is_no_limit(value: Any) -> bool:
 
 
 def _read_email(payload: Any) -> list[Mail] | Refusal:
-    refusal = check_email(payload)
+    refusal = check_shape(payload, SendEmail) or check_email(payload)
     if refusal is not None:
         return refusal
     to = [address_of(entry) for entry in recipients(payload.get("Destination"))]
@@ -251,7 +252,7 @@ def _read_raw(payload: Mapping[str, Any], raw: bytes, to: list[str], tags: dict[
 
 
 def _read_bulk(payload: Any, body_bytes: int) -> list[Mail] | Refusal:
-    refusal = check_bulk(payload, body_bytes)
+    refusal = check_shape(payload, SendBulkEmail) or check_bulk(payload, body_bytes)
     if refusal is not None:
         return refusal
     wanted = placeholders(payload["DefaultContent"]["Template"]["TemplateContent"])

@@ -67,7 +67,7 @@ def _check_blocks(blocks: Any) -> None:
     seen: set[str] = set()
     for block in blocks:
         _require(isinstance(block, dict), "a block is an object")
-        check_block = _BLOCKS.get(block.get("type"))
+        check_block = _BLOCKS.get(str(block.get("type")))
         if check_block is None:
             raise InvalidBlocksError(f"unknown type of block: {block.get('type')!r}")
         block_id = block.get("block_id")
