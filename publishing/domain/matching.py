@@ -136,17 +136,15 @@ def with_states(
 ) -> AudienceColumns:
     """The columns with other learned weights and rings; states of destinations that are no readers are ignored."""
     known = {row: state for number, state in states.items() if (row := columns.row_of(number)) is not None}
-    if not known:
-        return columns
     learned = weight_matrix([state.learned for state in known.values()], vocabularies.topics)
-    recent = _rings([state.recent for state in known.values()])
-    source = np.arange(len(columns))
-    source[np.fromiter(known, np.int64)] = len(columns) + np.arange(len(known))
+    columns = dataclasses.replace(columns, learned=_rows_replaced(columns.learned, known, learned))
+    return with_rings(columns, {number: state.recent for number, state in states.items()})
 
-    def rows(old: sp.csr_matrix, new: sp.csr_matrix) -> sp.csr_matrix:
-        return sp.csr_matrix(stack([old, new], max(new.shape[1], old.shape[1]))[source])
 
-    return dataclasses.replace(columns, learned=rows(columns.learned, learned), recent=rows(columns.recent, recent))
+def with_rings(columns: AudienceColumns, rings: Mapping[int, tuple[int, ...]]) -> AudienceColumns:
+    """The columns with other rings; rings of destinations that are no readers are ignored."""
+    known = {row: ring for number, ring in rings.items() if (row := columns.row_of(number)) is not None}
+    return dataclasses.replace(columns, recent=_rows_replaced(columns.recent, known, _rings(list(known.values()))))
 
 
 def audience_mask(columns: AudienceColumns, wanted: AudienceFilter, vocabularies: Vocabularies) -> Bools:
@@ -196,6 +194,15 @@ def kept_topics(topics: Mapping[str, Any]) -> dict[str, float]:
         for name, weight in topics.items()
         if isinstance(weight, int | float) and not isinstance(weight, bool) and weight > 0
     }
+
+
+def _rows_replaced(matrix: sp.csr_matrix, rows: Iterable[int], fresh: sp.csr_matrix) -> sp.csr_matrix:
+    """The matrix with the fresh rows in the places of `rows`."""
+    if fresh.shape[0] == 0:
+        return matrix
+    source = np.arange(matrix.shape[0])
+    source[np.fromiter(rows, np.int64)] = matrix.shape[0] + np.arange(fresh.shape[0])
+    return sp.csr_matrix(stack([matrix, fresh], max(matrix.shape[1], fresh.shape[1]))[source])
 
 
 def _any_column(matrix: sp.csr_matrix, wanted: Sequence[int | None]) -> Bools:

@@ -81,11 +81,22 @@ class Plan:
 
 
 class Snapshot(Protocol):
-    """The state of a shard at one moment."""
+    """The state of a shard at one moment; rooms are rings of articles by destination."""
 
-    columns: AudienceColumns
-    vocabularies: Vocabularies
-    rooms: Mapping[int, tuple[int, ...]]
+    @property
+    def columns(self) -> AudienceColumns:
+        """The readers."""
+        ...
+
+    @property
+    def vocabularies(self) -> Vocabularies:
+        """The columns' topics and attributes."""
+        ...
+
+    @property
+    def rooms(self) -> Mapping[int, tuple[int, ...]]:
+        """What rooms have had."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

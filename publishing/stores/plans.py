@@ -107,11 +107,6 @@ async def content_run(
     raise RunRaceError
 
 
-async def planned_runs(pool: Pool, shard: int, runs: Sequence[int]) -> frozenset[int]:
-    """Which of the runs the shard has planned."""
-    return frozenset(row["run_id"] for row in await pool.fetch(SQL.planned_runs, shard, runs))
-
-
 async def unsent_shards(pool: Pool, shards: Sequence[int]) -> list[int]:
     """Which of the shards have frames that nobody has noted as produced."""
     return [row["shard"] for row in await pool.fetch(SQL.unsent_shards, shards)]

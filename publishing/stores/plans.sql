@@ -47,9 +47,6 @@ UNION ALL
 SELECT id, deadline_at FROM publishing_runs WHERE publication_id = $1 AND content_batch_id = $3
 LIMIT 1;
 
--- name: planned_runs
-SELECT run_id FROM publishing_run_shards WHERE shard = $1 AND run_id = ANY ($2::bigint[]);
-
 -- name: unsent_shards
 SELECT DISTINCT shard FROM publishing_plans WHERE emitted_at IS NULL AND shard = ANY ($1::int[]);
 
