@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import signal
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
@@ -32,15 +33,10 @@ class RebalancingError(Exception):
 
 
 class Worker(faust.Worker):
-    """Faust's worker, embedded: the logs are ours, and a stop by signal is limited in time."""
+    """Faust's worker, embedded: signals, logs and the event loop are ours."""
 
-    def _on_sigterm(self) -> None:
-        limit_the_stop()
-        super()._on_sigterm()
-
-    def _on_sigint(self) -> None:
-        limit_the_stop()
-        super()._on_sigint()
+    def install_signal_handlers(self) -> None:
+        """Leave them: `serve` has installed its own."""
 
 
 def run(build: Build, *, name: str, required: Iterable[str] = ()) -> None:
@@ -76,17 +72,34 @@ async def serve(app: StreamApp, settings: Settings) -> int:
     topics = dict.fromkeys(app.required_topics)
     await check(settings.kafka, prefix=settings.topic_prefix, shards=settings.audience_shards, topics=topics)
     async with _opened(app, settings):
-        worker = Worker(app, loop=asyncio.get_running_loop(), quiet=True, override_logging=False)
         watchdog = Watchdog(lambda: app.rebalancing, kill_self, monotonic_s)
         watchdog.start()
         try:
-            await worker.start()
+            return await _work(Worker(app, loop=asyncio.get_running_loop(), quiet=True, override_logging=False))
         finally:
-            await worker.stop()
             watchdog.stop()
-        if worker.crash_reason is not None:
-            log.critical("worker.crashed", error=type(worker.crash_reason).__name__)
-            return 1
+
+
+async def _work(worker: Worker) -> int:
+    """Run until SIGTERM or SIGINT, which is answered within 9 s, or until Faust has crashed."""
+    signalled = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signalled.set)
+    ended = [asyncio.create_task(signalled.wait()), asyncio.create_task(worker.start())]
+    await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
+    failure = ended[1].exception() if ended[1].done() else None
+    limit = limit_the_stop()
+    log.info("worker.stopping", signalled=signalled.is_set())
+    await worker.stop()
+    for task in ended:
+        task.cancel()
+    await asyncio.gather(*ended, return_exceptions=True)
+    limit.cancel()
+    failure = failure or worker.crash_reason
+    if failure is not None:
+        log.critical("worker.crashed", error=type(failure).__name__)
+        return 1
     log.info("worker.stopped")
     return 0
 

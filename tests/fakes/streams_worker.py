@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -81,11 +81,11 @@ async def stream_worker(
         await worker.exited()
 
 
-async def eventually(is_so: object, *, what: str, deadline_s: float = DEADLINE_S) -> None:
+async def eventually(is_so: Callable[[], Awaitable[bool]], *, what: str, deadline_s: float = DEADLINE_S) -> None:
     """Poll an awaitable condition every 50 ms until it holds; raises DeadlineError."""
     try:
         async with asyncio.timeout(deadline_s):
-            while not await is_so():  # type: ignore[operator]  # an async callable
+            while not await is_so():  # noqa: ASYNC110  - what is polled is another process's work
                 await asyncio.sleep(0.05)
     except TimeoutError as error:
         raise DeadlineError(what) from error
