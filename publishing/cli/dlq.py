@@ -101,11 +101,10 @@ def redrive(topic: SourceTopic, *, as_json: AsJson = False) -> None:
 async def count_all(settings: Settings, topics: Sequence[Topic]) -> list[Count]:
     """The counts of the topics that have buried records now."""
     counts = []
-    for topic in await _present(settings, topics):
+    for topic in await _not_empty(settings, topics):
         async with _opened(settings, topic) as (consumer, tail, begin, end):
             redriven = await consumer.committed(tail) or 0
-            if end > begin:
-                counts.append(Count(topic.name, end - begin, max(0, end - max(begin, redriven))))
+            counts.append(Count(topic.name, end - begin, max(0, end - max(begin, redriven))))
     return counts
 
 
@@ -155,15 +154,19 @@ async def send_again(settings: Settings, topic: Topic) -> int:
     return len(sent)
 
 
-async def _present(settings: Settings, topics: Sequence[Topic]) -> list[Topic]:
-    """Those of the topics whose DLQ is on the broker."""
+async def _not_empty(settings: Settings, topics: Sequence[Topic]) -> list[Topic]:
+    """Those of the topics whose DLQ is on the broker and holds a record."""
+    tails = {topic: TopicPartition(topic.dlq.named(settings.topic_prefix), 0) for topic in topics}
     consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka)
     try:
         await consumer.start()
         there = await consumer.topics()
+        present = [tail for tail in tails.values() if tail.topic in there]
+        begins = await consumer.beginning_offsets(present)
+        ends = await consumer.end_offsets(present)
     finally:
         await consumer.stop()
-    return [topic for topic in topics if topic.dlq.named(settings.topic_prefix) in there]
+    return [topic for topic, tail in tails.items() if ends.get(tail, 0) > begins.get(tail, 0)]
 
 
 def _source(name: str) -> Topic:

@@ -29,9 +29,7 @@ async def bury(settings: Settings, key: bytes, payload: bytes, *, partition: int
         await producer.send_and_wait(name, payload, key=key, headers=[TRACE, *where, *why, *cut])
 
 
-async def source_records(
-    settings: Settings, partition: int
-) -> list[tuple[bytes | None, tuple[tuple[str, bytes], ...]]]:
+async def source_records(settings: Settings, partition: int) -> list[tuple[object, ...]]:
     """Payload and headers of what the source partition holds."""
     consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka)
     await consumer.start()
