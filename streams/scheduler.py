@@ -91,7 +91,11 @@ async def _repeat_all(repeated: Sequence[Loop], stopping: asyncio.Event) -> None
 async def _checked_pool(settings: Settings) -> Pool:
     try:
         pool = await open_pool(settings, process="scheduler")
-        await check_installation(pool, settings.audience_shards)
+        try:
+            await check_installation(pool, settings.audience_shards)
+        except BaseException:
+            pool.terminate()
+            raise
     except Exception as error:
         if is_unavailable(error):
             raise ConnectionError(str(error)) from error

@@ -5,6 +5,7 @@ import datetime as dt
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -53,6 +54,17 @@ async def _line(process: asyncio.subprocess.Process, text: str) -> None:
     async with asyncio.timeout(60):
         while text not in (line := (await process.stderr.readline()).decode()):
             assert line, f"the scheduler ended without {text}"
+
+
+async def _stopped(process: asyncio.subprocess.Process) -> None:
+    """Wait until the kernel says that the process is stopped (state T)."""
+    async with asyncio.timeout(10):
+        while (await asyncio.to_thread(_state, process.pid)) != "T":
+            continue
+
+
+def _state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[0]
 
 
 async def _fill(pool: asyncpg.Pool, shards: int) -> None:
@@ -145,8 +157,7 @@ async def test_a_frozen_scheduler_does_not_hold_the_relay(
     await _fill(pool, settings.audience_shards)
     frozen = await start("scheduler.after_produce:1:STOP")
     await _line(frozen, "HIT scheduler.after_produce")
-    with open(f"/proc/{frozen.pid}/stat", encoding="utf-8") as status:  # noqa: ASYNC230, PTH123  - a file of the kernel
-        assert status.read().rsplit(")", 1)[1].split()[0] == "T"
+    await _stopped(frozen)
     await start()
     await _settle(pool)
     await _assert_exact(pool, settings)
