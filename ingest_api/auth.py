@@ -50,24 +50,17 @@ class TokenRules:
     audience: str
 
 
-_UNAUTHORIZED = ProblemError(
-    401,
-    "A valid bearer token is needed: HS256, with sub, role, iss, aud, iat and exp.",
-    headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
-)
-
-
 def authenticate(rules: TokenRules, authorization: str) -> Principal:
     """Read an Authorization header; raises a 401 problem that does not say which check failed."""
     scheme, _, token = authorization.partition(" ")
     token = token.strip()
     if scheme.lower() != "bearer" or not 0 < len(token) <= MAX_TOKEN_CHARS:
-        raise _UNAUTHORIZED
+        raise _unauthorized()
     try:
         header = jwt.get_unverified_header(token)
         # There is one key: a token that names another (kid, jku, x5u, jwk) or asks for more (crit) is not for us.
         if set(header) - {"alg", "typ"} or header.get("alg") != ALGORITHM:
-            raise _UNAUTHORIZED
+            raise _unauthorized()
         claims = jwt.decode(
             token,
             rules.secret,
@@ -79,10 +72,10 @@ def authenticate(rules: TokenRules, authorization: str) -> Principal:
         )
         subject, role = claims["sub"], claims["role"]
         if not isinstance(subject, str) or not 0 < len(subject) <= MAX_SUBJECT_CHARS or "\x00" in subject:
-            raise _UNAUTHORIZED
+            raise _unauthorized()
         return Principal(subject, _ROLES[role])
     except (jwt.PyJWTError, KeyError, TypeError, ValueError, RecursionError, OverflowError) as error:
-        raise _UNAUTHORIZED from error
+        raise _unauthorized() from error
 
 
 def is_protected(path: str) -> bool:
@@ -96,6 +89,14 @@ def authorize(principal: Principal, *, method: str, path: str) -> None:
     needed = Role.READER if method in {"GET", "HEAD"} else Role.ADMIN if is_channels else Role.EDITOR
     if principal.role < needed:
         raise ProblemError(403, f"This needs the role {needed.name.lower()}.")
+
+
+def _unauthorized() -> ProblemError:
+    return ProblemError(
+        401,
+        "A valid bearer token is needed: HS256, with sub, role, iss, aud, iat and exp.",
+        headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
+    )
 
 
 _ROLES = {role.name.lower(): role for role in Role}

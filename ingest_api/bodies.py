@@ -19,7 +19,9 @@ Weight = Annotated[float, Meta(ge=0, le=1)]
 Score = Annotated[float, Meta(ge=0, le=1)]
 Topics = Annotated[list[Topic], Meta(max_length=100)]
 TopicWeights = Annotated[dict[Topic, Weight], Meta(max_length=200)]
-Attribute = Annotated[str, Meta(max_length=500)] | int | float | bool | None
+# Beyond 2^53 a reader of JSON that knows only floats would see another number (RFC 8259 section 6).
+Whole = Annotated[int, Meta(ge=-(2**53), le=2**53)]
+Attribute = Annotated[str, Meta(max_length=500)] | Whole | float | bool | None
 Attributes = Annotated[dict[Annotated[str, Meta(min_length=1, max_length=64)], Attribute], Meta(max_length=100)]
 Period = Literal["hour", "day", "week", "month"]
 Cap = Annotated[int, Meta(ge=0, le=10_000)]
@@ -101,7 +103,7 @@ class PublicationBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, 
 
 Body = TypeVar("Body", bound=SubscriberBody | ChannelBody | PublicationBody)
 
-_PATH = re.compile(r" - at (?:key in )?`\$([^`]*)`$")
+_PATH = re.compile(r" - at (?:`key` in )?`\$([^`]*)`$")
 _FIELD = re.compile(r"(missing required|unknown) field `([^`]*)`")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_]{1,40}", re.ASCII)
 _CONTROLS = re.compile("[\x00-\x1f\x7f]")

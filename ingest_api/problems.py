@@ -1,6 +1,5 @@
 """Owns the answers that say what is wrong: RFC 9457 problem documents, and the exceptions that become them."""
 
-import dataclasses
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -38,14 +37,23 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     errors: tuple[FieldError, ...] = ()
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class ProblemError(Exception):
     """The request cannot be answered as asked; the problem says why and goes to the client as it is."""
 
-    status: int
-    detail: str
-    errors: tuple[FieldError, ...] = ()
-    headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        errors: tuple[FieldError, ...] = (),
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Keep what is answered."""
+        super().__init__(status, detail)
+        self.status = status
+        self.detail = detail
+        self.errors = errors
+        self.headers = dict(headers or {})
 
     def response(self) -> Response:
         """Make the answer."""
