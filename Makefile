@@ -6,7 +6,7 @@ READY := .venv/.ready
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fmt generate perf faults lock
+.PHONY: help demo test check check-shape check-tests fmt generate perf faults lock
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -21,19 +21,28 @@ test: $(READY) ## every test, with coverage (85 % overall, 95 % of the domain)
 	@$(BIN)/python -m coverage report --include='publishing/domain/*' --fail-under=95
 
 check: $(READY) ## style, types, imports, generated files, and the tests that need no service
+	@$(MAKE) --no-print-directory -j 2 check-shape check-tests
+
+check-shape: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m topics.generate --check
+	$(BIN)/python -m publishing.cli.documents --check
+	$(BIN)/python -m ingest_api.openapi --check
+	$(BIN)/python -m mypy
+
+check-tests: $(READY)
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup tests/unit tests/contract tests/architecture
 
 fmt: $(READY) ## format, and mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-generate: $(READY) ## write the files that follow from topics/, schemas/ and the settings
+generate: $(READY) ## write the files that follow from topics/, schemas/, settings and routes
 	$(BIN)/python -m topics.generate
+	$(BIN)/python -m publishing.cli.documents
+	$(BIN)/python -m ingest_api.openapi
 
 perf: $(READY) ## a bench beside its peers (BENCH=name; without it, their names)
 	@$(BIN)/python -m perf $(BENCH)
