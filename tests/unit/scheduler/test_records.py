@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from publishing.runtime.producer import MAX_RECORD_BYTES
@@ -82,6 +82,7 @@ def test_changes_of_a_shard_are_merged_in_order() -> None:
     assert decode(next(r for r in records if r.ids == (3,)).value, PublicationChanged).status == "running"
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 300), st.integers(0, SHARDS - 1)), max_size=12))
 def test_merging_loses_and_repeats_nothing(sizes: list[tuple[int, int]]) -> None:
     """Every change is in exactly one frame of its shard, in order, and no frame holds more than 500."""
