@@ -84,7 +84,8 @@ def _read(item: bytes) -> ContentSubmitted | FieldError:
         check(message, now=utc_now())
         check_target(message.url)
     except MalformedPayloadError as error:
-        return FieldError(error.field, error.detail)
+        # A name that had to be altered to be shown is not shown: it may be anything, an address too.
+        return FieldError("?" if "?" in error.field else error.field, error.detail)
     except SchemaError as error:
         return FieldError("", error.reason)
     except ContentError as error:

@@ -65,7 +65,7 @@ async def serve(settings: Settings) -> AsyncIterator[Api]:
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     async with asyncio.timeout(15):
-        while not server.started:
+        while not server.started:  # noqa: ASYNC110  - uvicorn has a flag, not an event
             await asyncio.sleep(0.01)
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
         yield Api(port, settings, client)
