@@ -41,7 +41,7 @@ def _fragment(article: Article, has_link: bool) -> Fragment:  # noqa: FBT001  - 
     summary = shorten(one_line(article.summary), MAX_SUMMARY)
     published = article.published_at.strftime("%Y-%m-%d")
     link = _LINK if has_link else ""
-    author = one_line(article.author or "")
+    author = shorten(one_line(article.author or ""), 100)
     html, compact = (
         _ARTICLE.render(link=link, title=title, summary=words, author=author, published=published)
         for words in (summary, "")

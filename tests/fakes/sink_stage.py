@@ -49,6 +49,10 @@ class Providers:
         """Set how a provider misbehaves."""
         self._call(name, "PUT", "/_script", json.dumps(list(behaviours)).encode())
 
+    def secrets(self, secrets: Mapping[str, str]) -> None:
+        """Give the webhook receivers their secrets, by name."""
+        self._call("webhook", "PUT", "/_secrets", json.dumps(dict(secrets)).encode())
+
     def message(self, message_id: str) -> bytes:
         """The raw mail that SES accepted under an id."""
         return self._call("ses", "GET", f"/_message/{message_id}")

@@ -1,0 +1,50 @@
+"""Webhooks are signed so that the standard's own library verifies them."""
+
+import base64
+from datetime import UTC, datetime
+
+import pytest
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+
+from publishing.runtime.clock import now_ms
+from sinks.channels.webhook import CHANNEL, sign
+from sinks.contract import Article, Item, Letter
+
+pytestmark = pytest.mark.unit
+KEY = bytes(range(32))
+SECRET = "whsec_" + base64.b64encode(KEY).decode()
+NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
+
+
+def letter_of(url: str | None) -> Letter:
+    """A room's letter with one article whose address may be linked to or not."""
+    article = Article(
+        content_id=7, version=1, title="T", summary="S", url="javascript:alert(1)" if url is None else url, author="A",
+        language="en", topics=("go",), published_at=NOW,
+    )  # fmt: skip
+    return Letter(
+        run_id=77, publication_id=12, channel_id=3, destination=41, publication="Weekly",
+        items=(Item(article=article, link=url and "https://t.example.org/c/a/b"),), sent_at=NOW,
+    )  # fmt: skip
+
+
+def test_the_standards_library_verifies() -> None:
+    """Signature, id and body verify together, and no altered byte does."""
+    message = CHANNEL.render(letter_of("https://example.org/a"), None)
+    assert message.webhook_id == "dlv_77_3_41"
+    timestamp_s = now_ms() // 1_000
+    headers = {
+        "webhook-id": message.webhook_id,
+        "webhook-timestamp": str(timestamp_s),
+        "webhook-signature": sign(KEY, message.webhook_id, timestamp_s, message.body),
+    }
+    document = Webhook(SECRET).verify(message.body.decode(), headers)
+    assert set(document) == {"type", "timestamp", "data"}
+    assert document["data"]["articles"][0]["id"] == 7
+    with pytest.raises(WebhookVerificationError):
+        Webhook(SECRET).verify(message.body.decode() + " ", headers)
+
+
+def test_addresses_that_may_not_be_linked_are_not_sent() -> None:
+    """An address that cannot be signed is in no field."""
+    assert b"javascript" not in CHANNEL.render(letter_of(None), None).body
