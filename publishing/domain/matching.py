@@ -190,9 +190,9 @@ def shares_topic(names: Iterable[str], item: ContentItem) -> bool:
 def kept_topics(topics: Mapping[str, Any]) -> dict[str, float]:
     """Topic weights of a row: what is no number counts as absent."""
     return {
-        name: exact(weight)
+        name: kept
         for name, weight in topics.items()
-        if isinstance(weight, int | float) and not isinstance(weight, bool) and weight > 0
+        if isinstance(weight, int | float) and not isinstance(weight, bool) and (kept := exact(weight)) > 0
     }
 
 

@@ -94,7 +94,7 @@ async def add_content(pool: asyncpg.Pool, count: int, *, topics: tuple[str, ...]
         for row in await pool.fetch(
             "INSERT INTO publishing_content (source, external_id, version, type, title, summary, url, topics, language,"
             " priority, quality, published_at, submitted_at)"
-            " SELECT 'wire', gen_random_uuid()::text, 1, 'article', 'Title', '', 'https://example.org/', t.topics, 'en',"
+            " SELECT 'wire', gen_random_uuid()::text, 1, 'article', 'Title', '', 'https://example.org', t.topics, 'en',"
             " 'bulk', 0.5, date_trunc('second', now()), date_trunc('second', now())"
             " FROM unnest($1::jsonb[]) AS t (topics) RETURNING id",
             [{topics[place % len(topics)]: 1.0} for place in range(count)],

@@ -51,7 +51,7 @@ async def planned_by_all(pool: asyncpg.Pool, run_id: int) -> bool:
 
 async def frames_of(settings: Settings, run_id: int, topic: Any = EMAIL) -> list[DeliveryRequested]:
     """The distinct frames of a run on a delivery topic, by shard and chunk."""
-    found = {}
+    found: dict[tuple[int, int], DeliveryRequested] = {}
     for record in await drained(settings, topic):
         frame = decode(record.value, DeliveryRequested)
         if frame.run_id == run_id:
