@@ -894,6 +894,8 @@ CREATE INDEX publishing_plans_unsent ON public.publishing_plans USING btree (sha
 
 CREATE INDEX publishing_publications_due ON public.publishing_publications USING btree (next_due_at) WHERE (next_due_at IS NOT NULL);
 
+CREATE INDEX publishing_runs_running ON public.publishing_runs USING btree (id) WHERE (status = 'running'::text);
+
 CREATE INDEX publishing_subscriber_state_shard ON public.publishing_subscriber_state USING btree (shard);
 
 CREATE INDEX publishing_subscribers_shard ON public.publishing_subscribers USING btree (shard);

@@ -138,7 +138,10 @@ def child_environment(settings: Settings) -> dict[str, str]:
     from publishing.runtime.settings import PREFIX, environment
 
     variables = {name: value for name, value in environment().items() if not name.startswith(PREFIX)}
-    for name, value in settings.model_dump(exclude_none=True).items():
+    for name in Settings.model_fields:
+        value = getattr(settings, name)
+        if value is None:
+            continue
         if isinstance(value, KeyRing):
             text = ",".join(f"{kid}:{base64.b64encode(key).decode()}" for kid, key in value.keys)
         elif hasattr(value, "get_secret_value"):

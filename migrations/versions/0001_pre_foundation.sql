@@ -204,6 +204,7 @@ CREATE TABLE publishing_runs (
     UNIQUE (publication_id, due_at),
     UNIQUE (publication_id, content_batch_id)
 );
+CREATE INDEX publishing_runs_running ON publishing_runs (id) WHERE status = 'running';
 
 CREATE TABLE publishing_run_shards (
     run_id bigint NOT NULL REFERENCES publishing_runs (id),

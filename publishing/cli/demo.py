@@ -17,7 +17,7 @@ from publishing.cli.demonstration import summary
 from publishing.cli.demonstration.run import Demonstration
 from publishing.cli.demonstration.simulators import Simulators
 from publishing.cli.failures import CommandError
-from publishing.cli.supervisor import Supervisor, process_commands
+from publishing.cli.supervisor import Supervisor, commands_of
 from publishing.runtime.clock import monotonic_s
 
 FOLDER: Final = Path("build") / "demo"
@@ -92,7 +92,7 @@ async def _demo(*, subscribers: int, keep: bool, kill: bool) -> int:
             "TIDEWIRE_SES_ENDPOINT_URL": simulators.urls["ses"],
             "TIDEWIRE_LEASE_S": LEASE_S,
         }
-        supervisor = Supervisor(process_commands(lanes=LANES), variables, FOLDER / "logs")
+        supervisor = Supervisor(commands_of(lanes=LANES), variables, FOLDER / "logs")
         await supervisor.start()
         show = Demonstration(
             installation=prepared,

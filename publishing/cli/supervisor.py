@@ -24,7 +24,7 @@ WRONG_SETTINGS: Final = 2
 log = get_logger(__name__)
 
 
-def process_commands(*, lanes: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:
+def commands_of(*, lanes: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:
     """The command of every process by its name; `lanes` says which lanes each kind of sink serves."""
     python = [sys.executable, "-m"]
     commands = {
@@ -130,7 +130,7 @@ async def _run_all() -> None:
     )
     configure_logs(settings, "supervisor")
     both = ("alert", "bulk")
-    commands = process_commands(lanes=dict.fromkeys(("email", "slack", "discord", "webhook", "feed"), both))
+    commands = commands_of(lanes=dict.fromkeys(("email", "slack", "discord", "webhook", "feed"), both))
     variables = environment() | {"TIDEWIRE_HEALTH_PORT": "0"}
     supervisor = Supervisor(commands, variables, Path("build") / "logs")
     ended = asyncio.Event()

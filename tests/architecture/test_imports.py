@@ -28,6 +28,10 @@ MUTATIONS: Mapping[str, Mapping[str, str]] = {
         "publishing/domain/ranking/mutant.py": "import publishing.domain.ranking.mutant_two\n",
         "publishing/domain/ranking/mutant_two.py": "",
     },
+    "No cycles under any package": {
+        "sinks/mutant.py": "import sinks.mutant_two\n",
+        "sinks/mutant_two.py": "import sinks.mutant\n",
+    },
 }
 
 

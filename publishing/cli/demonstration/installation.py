@@ -60,6 +60,7 @@ async def prepare(folder: Path, extra: Mapping[str, str]) -> Installation:
     Raises LocalServicesError when a service cannot start.
     """
     shutil.rmtree(folder / "logs", ignore_errors=True)
+    (folder / "logs").mkdir()
     outside = environment()
     addresses = local.resolve(outside, folder / "services")
     name = f"tidewire_demo_{secrets.token_hex(4)}"

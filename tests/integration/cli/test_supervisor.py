@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from publishing.cli.supervisor import Supervisor, process_commands
+from publishing.cli.supervisor import Supervisor, commands_of
 from publishing.runtime.clock import monotonic_s
 from publishing.runtime.settings import environment
 
@@ -69,7 +69,7 @@ async def test_a_child_that_ignores_term_is_killed(tmp_path: Path, monkeypatch: 
 
 def test_every_process_has_a_command() -> None:
     """The processes of the architecture and a sink for each kind and lane."""
-    commands = process_commands(lanes={"email": ("alert", "bulk")})
+    commands = commands_of(lanes={"email": ("alert", "bulk")})
     assert set(commands) == {
         "api", "review", "audience", "engagement", "scheduler", "sink-email-alert", "sink-email-bulk",
     }  # fmt: skip
