@@ -32,6 +32,9 @@ WAIT_LIMIT_S = 10.0
 """How long a due run waits for the changes it must see; after that the shard is read from the database instead."""
 
 LOOK_EVERY_S = 0.02
+RINGS_AT_ONCE = 500
+"""Destinations whose rings are made between two pauses: some five milliseconds."""
+
 MAX_KNOWN_RUNS = 4_096
 
 log = get_logger(__name__)
@@ -138,8 +141,9 @@ class Planner:
                 continue
             run = await self._content_run(publication, batch.batch_id, deadline_of(publication, as_of))
             order = _order(rows, publication, (run.id, number), as_of=as_of, deadline_at=run.deadline_at)
+            if planned:
+                snapshot = snapshot.after(planned[-1].plan.sent)
             planned.append(Planned(order, await self._plan(order, snapshot, matching)))
-            snapshot = snapshot.after(planned[-1].plan.sent)
         return planned
 
     async def _content_run(
@@ -175,11 +179,7 @@ class Planner:
     async def _store(self, step: Step, number: int, planned: Sequence[Planned]) -> bool:
         encoded = [await _encoded(one, number) for one in planned]
         async with self._shards.held(number) as shard:
-            rings: dict[int, tuple[int, ...]] = {}
-            snapshot = shard.snapshot()
-            for one in planned:
-                rings.update(rings_after(snapshot, one.plan.sent))
-                snapshot = snapshot.after(one.plan.sent)
+            rings = await _rings(shard.snapshot(), planned)
             written = await plans.store(self._app.pool, step, encoded, rings)
             if written.is_held and written.runs:
                 shard.remembered(rings)
@@ -223,6 +223,16 @@ async def _encoded(planned: Planned, shard: int) -> Encoded:
         await asyncio.sleep(0)
     partition = shard % (topics[0].partition_count(1) if topics else 1)
     return Encoded(planned.order.run_id, planned.plan, frames, [topic.name for topic in topics], partition)
+
+
+async def _rings(snapshot: ShardSnapshot, planned: Sequence[Planned]) -> dict[int, tuple[int, ...]]:
+    rings: dict[int, tuple[int, ...]] = {}
+    for one in planned:
+        sent = list(one.plan.sent.items())
+        for start in range(0, len(sent), RINGS_AT_ONCE):
+            rings.update(rings_after(snapshot, dict(sent[start : start + RINGS_AT_ONCE]), rings))
+            await asyncio.sleep(0)
+    return rings
 
 
 def _count(planned: Planned) -> None:

@@ -37,7 +37,7 @@ class ShardSnapshot:
 
     def after(self, sent: Mapping[int, tuple[int, ...]]) -> "ShardSnapshot":
         """The snapshot after items were sent to destinations."""
-        rings = rings_after(self, sent)
+        rings = rings_after(self, sent, {})
         rooms = {
             **self.rooms,
             **{number: ring for number, ring in rings.items() if self.columns.row_of(number) is None},
@@ -45,15 +45,21 @@ class ShardSnapshot:
         return dataclasses.replace(self, columns=with_rings(self.columns, rings), rooms=rooms)
 
 
-def rings_after(snapshot: ShardSnapshot, sent: Mapping[int, tuple[int, ...]]) -> dict[int, tuple[int, ...]]:
-    """The rings of destinations after items were sent to them; one that is no reader of the shard is a room."""
+def rings_after(
+    snapshot: ShardSnapshot, sent: Mapping[int, tuple[int, ...]], newer: Mapping[int, tuple[int, ...]]
+) -> dict[int, tuple[int, ...]]:
+    """The rings of destinations after items were sent to them, from those of the snapshot or newer ones.
+
+    A destination that is no reader of the shard is a room.
+    """
     rings = {}
     for number, items in sent.items():
         row = snapshot.columns.row_of(number)
+        before = newer.get(number)
         if row is None:
-            rings[number] = remember(snapshot.rooms.get(number, ()), items, size=ROOM_RING_SIZE)
+            rings[number] = remember(before or snapshot.rooms.get(number, ()), items, size=ROOM_RING_SIZE)
         else:
-            rings[number] = remember(snapshot.columns.ring(row), items)
+            rings[number] = remember(before or snapshot.columns.ring(row), items)
     return rings
 
 

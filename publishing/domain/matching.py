@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime as dt
+import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -217,7 +218,8 @@ def _any_column(matrix: sp.csr_matrix, wanted: Sequence[int | None]) -> Bools:
 def _rings(rings: Sequence[tuple[int, ...]]) -> sp.csr_matrix:
     """Rings as a sparse matrix (reader x place) of article numbers: cut, stacked and indexed like any other column."""
     cut = [ring[-RING_SIZE:] for ring in rings]
-    indptr = np.concatenate([[0], np.cumsum([len(ring) for ring in cut])]).astype(np.int64)
-    numbers = np.fromiter((number for ring in cut for number in ring), np.int64, int(indptr[-1]))
-    places = np.fromiter((place for ring in cut for place in range(len(ring))), np.int32, int(indptr[-1]))
+    lengths = np.array([len(ring) for ring in cut], np.int64)
+    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    numbers = np.fromiter(itertools.chain.from_iterable(cut), np.int64, int(indptr[-1]))
+    places = (np.arange(len(numbers)) - np.repeat(indptr[:-1], lengths)).astype(np.int32)
     return sp.csr_matrix((numbers, places, indptr), shape=(len(cut), RING_SIZE))

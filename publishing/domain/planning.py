@@ -139,9 +139,12 @@ def plan(
             readers[channel.kind] = (left_out, found)
         excluded.update(readers[channel.kind][0])
         shares[channel.id] = readers[channel.kind][1]
-    frames = tuple(_frames(order, shares))
+    frames: list[DeliveryRequested] = []
+    for frame in _frames(order, shares):
+        frames.append(frame)
+        yield
     sent = {share.destination: share.items for found in shares.values() for share in found}
-    return Plan(candidates=candidates, excluded=_sorted(excluded), frames=frames, sent=sent)
+    return Plan(candidates=candidates, excluded=_sorted(excluded), frames=tuple(frames), sent=sent)
 
 
 def rule_of(publication: Publication) -> Selection:
@@ -213,10 +216,13 @@ def _reader_shares(
         return []
     items = item_columns(passing, snapshot.vocabularies.topics)
     yield
-    similarity = similarities(items.topics, items.squared_norms)
-    yield
-    shares: list[Share] = []
+    similarity = np.empty((len(items), len(items)), np.float64)
     size = max(SLICE_CELLS // len(items), 1)
+    for start in range(0, len(items), size):
+        block = slice(start, start + size)
+        similarity[block] = similarities(items.topics, items.squared_norms, block)
+        yield
+    shares: list[Share] = []
     for start in range(0, len(rows), size):
         part = rows[start : start + size]
         interests = columns.interests(part, len(snapshot.vocabularies.topics))

@@ -24,11 +24,11 @@ class Chosen:
     is_all_seen: npt.NDArray[np.bool_]
 
 
-def similarities(topics: sp.csr_matrix, squared_norms: Floats) -> Floats:
-    """The cosine of each pair of items, (item x item) in [0, 1]; 0 where either has no topics."""
+def similarities(topics: sp.csr_matrix, squared_norms: Floats, rows: slice) -> Floats:
+    """The cosine of some items with every item, (row x item) in [0, 1]; 0 where either has no topics."""
     wide = topics.astype(np.float64)
-    products = np.asarray((wide @ wide.T).toarray())
-    lengths = np.sqrt(np.outer(squared_norms, squared_norms))
+    products = np.asarray((wide[rows] @ wide.T).toarray())
+    lengths = np.sqrt(np.outer(squared_norms[rows], squared_norms))
     cosines = np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
     return np.asarray(np.clip(cosines, 0.0, 1.0), np.float64)
 

@@ -76,6 +76,6 @@ def test_similarity_is_the_cosine_of_topics() -> None:
     """Alike 1, partly alike in between, nothing in common or no topics 0."""
     vocabulary = Vocabulary()
     topics = weight_matrix([{"go": 1.0}, {"go": 0.5}, {"go": 1.0, "sql": 1.0}, {"sql": 1.0}, {}], vocabulary)
-    found = similarities(topics, squared_norms(topics))
+    found = similarities(topics, squared_norms(topics), slice(0, 5))
     assert found[0].tolist() == pytest.approx([1.0, 1.0, 2**-0.5, 0.0, 0.0])
     assert found[4].tolist() == [0.0] * 5
