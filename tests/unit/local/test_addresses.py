@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+import subprocess
 
 import pytest
 
@@ -17,10 +17,10 @@ ADDRESSES = ServiceAddresses(
 
 
 def test_export_lines_come_back_from_a_shell_as_they_are() -> None:
-    """Quoting keeps every character."""
-    words = [shlex.split(line) for line in ADDRESSES.export_lines()]
-    assert [word[0] for word in words] == ["export"] * 3
-    assert dict(word[1].split("=", 1) for word in words) == ADDRESSES.environment()
+    """Quoting keeps every character, a dollar too."""
+    script = "\n".join([*ADDRESSES.export_lines(), *(f'echo "${name}"' for name in ADDRESSES.environment())])
+    answer = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True, env={})
+    assert answer.stdout.splitlines() == list(ADDRESSES.environment().values())
 
 
 def test_the_variables_are_settings() -> None:
