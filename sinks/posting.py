@@ -1,5 +1,6 @@
 """One POST to a provider by HTTP: no redirects, no proxy, a deadline, and what each kind of failure means."""
 
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -21,7 +22,8 @@ MAX_ANSWER_BYTES = 65_536
 MAX_CONNECTIONS = 64
 # Shorter than what servers usually keep: a connection that the peer has just closed looks like a lost answer.
 KEEPALIVE_S = 4.0
-_NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
+# The causes that prove that no connection was made, so that nothing was sent. A reset is none of them.
+NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL, socket.gaierror)
 # The provider or a proxy before it was overloaded and has not taken the message.
 THROTTLED = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 
@@ -74,7 +76,7 @@ async def post(
     except (httpx.HTTPError, aiohttp.ClientError, TimeoutError, OSError) as error:
         # The transport names a reset connection ConnectTimeout: only the cause below says whether we were connected.
         cause = error if isinstance(error, aiohttp.ClientError) else error.__cause__
-        if isinstance(cause, _NOT_SENT) or isinstance(error, httpx.UnsupportedProtocol):
+        if isinstance(cause, NOT_SENT) or isinstance(error, httpx.UnsupportedProtocol):
             return Retry("not_connected")
         return Ambiguous("timeout" if _is_timeout(error, cause) else "connection_lost")
 

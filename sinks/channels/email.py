@@ -39,6 +39,7 @@ from sinks.contract import (
 )
 from sinks.mail_headers import HeaderError, encode_text, mailbox
 from sinks.mail_message import assemble, subject_of
+from sinks.posting import NOT_SENT
 
 # https://docs.aws.amazon.com/ses/latest/dg/quotas.html (40 MB a message by the v2 API)
 MAX_MESSAGE_BYTES = 40_000_000
@@ -176,8 +177,10 @@ def _outcome_of(error: Exception) -> Outcome:
     """What a failed call means; one that is not known to have failed before the message left is Ambiguous."""
     if isinstance(error, ClientError):
         return _refusal(error)
+    # EndpointConnectionError is raised for a connection that was reset, too: only its cause says whether there was one.
+    if isinstance(error, EndpointConnectionError | ConnectTimeoutError) and isinstance(error.__context__, NOT_SENT):
+        return Retry("not_connected")
     known: tuple[tuple[tuple[type[Exception], ...], Outcome], ...] = (
-        ((EndpointConnectionError, ConnectTimeoutError), Retry("not_connected")),
         ((NoCredentialsError,), Retry("no_credentials")),
         ((ParamValidationError,), Refused("parameters")),
         ((ReadTimeoutError, TimeoutError), Ambiguous("timeout")),

@@ -115,7 +115,7 @@ def _entry(letter: Letter, item: Item) -> FeedEntry:
             "guid": guid,
             "title": shorten(one_line(article.title), MAX_TITLE),
             "summary": shorten(one_line(article.summary), MAX_SUMMARY),
-            "link": item.link,
+            "url": item.link,
             "author": article.author and one_line(article.author),
             "language": article.language,
             "topics": list(article.topics),

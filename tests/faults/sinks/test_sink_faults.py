@@ -274,9 +274,7 @@ async def test_a_database_that_is_away_is_waited_for(
         )
         await asyncio.sleep(0.2)
     async with asyncio.timeout(40):
-        while sum((await stage.states(planned)).get(s, 0) for s in ("claimed", "retry")) or not await stage.states(
-            planned
-        ):
+        while not (states := await stage.states(planned)) or {"claimed", "retry"} & set(states):
             await asyncio.sleep(0.2)
             await leases_of_claims_end(stage)
             await stage.emit("email", planned.frame, shard=planned.shard)

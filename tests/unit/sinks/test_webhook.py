@@ -13,6 +13,7 @@ from sinks.contract import Article, Item, Letter
 pytestmark = pytest.mark.unit
 KEY = bytes(range(32))
 SECRET = "whsec_" + base64.b64encode(KEY).decode()
+CONFIG = CHANNEL.parse_config({"url": "https://example.org/hook", "secret": SECRET})
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 
 
@@ -30,7 +31,7 @@ def letter_of(url: str | None) -> Letter:
 
 def test_the_standards_library_verifies() -> None:
     """Signature, id and body verify together, and no altered byte does."""
-    message = CHANNEL.render(letter_of("https://example.org/a"), None)
+    message = CHANNEL.render(letter_of("https://example.org/a"), CONFIG)
     assert message.webhook_id == "dlv_77_3_41"
     timestamp_s = now_ms() // 1_000
     headers = {
@@ -47,4 +48,4 @@ def test_the_standards_library_verifies() -> None:
 
 def test_addresses_that_may_not_be_linked_are_not_sent() -> None:
     """An address that cannot be signed is in no field."""
-    assert b"javascript" not in CHANNEL.render(letter_of(None), None).body
+    assert b"javascript" not in CHANNEL.render(letter_of(None), CONFIG).body
