@@ -7,7 +7,7 @@ from fastapi import FastAPI, Request
 from starlette.responses import Response
 
 from ingest_api import problems
-from ingest_api.auth import PREFIX, TokenRules
+from ingest_api.auth import TokenRules
 from ingest_api.edge import Edge
 from ingest_api.front import Asgi, Front
 from ingest_api.resources import Resources
@@ -41,7 +41,7 @@ def management_api(resources: Resources | None = None) -> FastAPI:
         title="Tidewire",
         version="1",
         description="Decides which content reaches whom, where and when, and measures what came of it.",
-        openapi_url=f"{PREFIX}/openapi.json",
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,

@@ -6,6 +6,8 @@ import secrets
 from collections.abc import Callable
 from typing import Protocol
 
+import numpy as np
+
 from publishing.domain.shards import shard_of
 from publishing.domain.verdicts import Judgement
 from publishing.runtime.logs import get_logger
@@ -125,16 +127,15 @@ class Collector:
 
     def _frame(self, hits: list[Hit]) -> bytes:
         events = new_events(len(hits))
-        ids = secrets.token_bytes(EVENT_ID_BYTES * len(hits))
-        for place, (event, hit) in enumerate(zip(events, hits, strict=True)):
-            event["event_id"] = tuple(ids[place * EVENT_ID_BYTES : (place + 1) * EVENT_ID_BYTES])
-            event["occurred_at"] = hit.occurred_at_ms
-            event["kind"] = KIND_INDEX[hit.kind]
-            event["verdict"] = VERDICT_INDEX[hit.judgement.verdict]
-            event["agent"] = AGENT_INDEX[hit.judgement.agent]
-            event["network"] = NETWORK_INDEX[hit.judgement.network]
-            event["rule"] = hit.judgement.rule
-            event["flags"] = hit.judgement.flags
-            for name in ("arm", "run_id", "publication_id", "channel_id", "destination", "content_id", "link"):
-                event[name] = getattr(hit, name)
+        ids = np.frombuffer(secrets.token_bytes(EVENT_ID_BYTES * len(hits)), dtype=np.uint8)
+        events["event_id"] = ids.reshape(len(hits), EVENT_ID_BYTES)
+        events["occurred_at"] = [hit.occurred_at_ms for hit in hits]
+        events["kind"] = [KIND_INDEX[hit.kind] for hit in hits]
+        events["verdict"] = [VERDICT_INDEX[hit.judgement.verdict] for hit in hits]
+        events["agent"] = [AGENT_INDEX[hit.judgement.agent] for hit in hits]
+        events["network"] = [NETWORK_INDEX[hit.judgement.network] for hit in hits]
+        events["rule"] = [hit.judgement.rule for hit in hits]
+        events["flags"] = [hit.judgement.flags for hit in hits]
+        for name in ("arm", "run_id", "publication_id", "channel_id", "destination", "content_id", "link"):
+            events[name] = [getattr(hit, name) for hit in hits]
         return encode_frame(self._recorded_by, self._clock_ms(), events)

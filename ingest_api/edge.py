@@ -1,5 +1,6 @@
 """Owns what every request of the management API passes first: correlation, token, body limit, metrics, last errors."""
 
+import asyncio
 import re
 from typing import Any
 
@@ -24,6 +25,10 @@ from publishing.stores.audit import Signature
 PRINCIPAL = "tidewire.principal"
 REQUEST_ID = "tidewire.request_id"
 TRACEPARENT = "tidewire.traceparent"
+
+# A database that hangs costs a reader no more than this, and a writer no more than a bulk of 10,000 lines may take.
+READ_WAIT_S = 2.0
+WRITE_WAIT_S = 30.0
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 # Routes that take many lines in one call.
@@ -72,7 +77,8 @@ class Edge:
         except BodyTooLargeError as error:
             detail = f"A body here has at most {error.max_bytes} bytes."
             raise ProblemError(413, detail, headers={"Connection": "close"}) from error
-        await self._rest(scope, replayed(body, receive), answer)
+        async with asyncio.timeout(READ_WAIT_S if scope["method"] in {"GET", "HEAD"} else WRITE_WAIT_S):
+            await self._rest(scope, replayed(body, receive), answer)
 
 
 class _Answer:

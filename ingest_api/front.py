@@ -2,12 +2,12 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
 from ingest_api import pages
 from ingest_api.collector import Hit
-from ingest_api.limits import BodyTooLargeError, read_body
+from ingest_api.limits import BodyTooLargeError, ClientGoneError, read_body
 from ingest_api.resources import Resources
 from publishing.domain.links import ArticleLink, LinkError, Purpose, ReaderLink, verify_article, verify_reader
 from publishing.domain.verdicts import Judgement, judge
@@ -18,7 +18,7 @@ from publishing.runtime.logs import get_logger
 from publishing.stores import suppressions
 from schemas.messages import EngagementKind
 
-Scope = dict[str, Any]
+Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 Asgi = Callable[[Any, Any, Any], Awaitable[None]]
@@ -68,6 +68,13 @@ class Front:
         if scope["type"] != "http" or path[:3] not in {"/o/", "/c/", "/u/"}:
             await self._rest(scope, receive, send)
             return
+        try:
+            await self._link(path, scope, receive, send)
+        except ClientGoneError:
+            log.info("link.client_gone")
+
+    async def _link(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one link."""
         method: str = scope["method"]
         headers = dict(scope["headers"])
         accept_traceparent(headers.get(b"traceparent", b"").decode("latin-1"))

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Generic, TypeVar
 
@@ -89,7 +90,7 @@ class BrokerDurable:
         if producer is None:
             raise NotDurableError
         headers = record_headers(
-            "tidewire.EngagementRecorded", ce_id=str(now_ms()), ce_source=self._recorded_by, now=utc_now()
+            "tidewire.EngagementRecorded", ce_id=secrets.token_hex(16), ce_source=self._recorded_by, now=utc_now()
         )
         try:
             async with asyncio.timeout(BROKER_WAIT_S):

@@ -56,11 +56,11 @@ async def post_content(request: Request) -> Response:
     if is_single and isinstance(read[0], FieldError):
         raise invalid(read[0])
     resources = resources_of(request)
-    messages = [one for one in read if not isinstance(one, FieldError)]
-    if messages:
-        await _produce(resources.producer.require(), full_name(resources.settings, CONTENT_SUBMITTED), messages)
+    accepted = [one for one in read if not isinstance(one, FieldError)]
+    if accepted:
+        await _produce(resources.producer.require(), full_name(resources.settings, CONTENT_SUBMITTED), accepted)
     results = [_result(line, one) for line, one in enumerate(read, start=1)]
-    return answer(ContentView(accepted=len(messages), refused=len(read) - len(messages), results=results), 202)
+    return answer(ContentView(accepted=len(accepted), refused=len(read) - len(accepted), results=results), 202)
 
 
 def _split(raw: bytes, content_type: str) -> tuple[bool, list[bytes]]:
@@ -78,11 +78,13 @@ def _split(raw: bytes, content_type: str) -> tuple[bool, list[bytes]]:
     return False, [line for line in raw.split(b"\n") if line.strip()]
 
 
-def _read(item: bytes) -> ContentSubmitted | FieldError:
+def _read(item: bytes) -> tuple[ContentSubmitted, bytes] | FieldError:
+    """Check one item and encode it, or say what is wrong with it."""
     try:
         message = decode_json(item)
         check(message, now=utc_now())
         check_target(message.url)
+        return message, encode(message)
     except MalformedPayloadError as error:
         # A name that had to be altered to be shown is not shown: it may be anything, an address too.
         return FieldError("?" if "?" in error.field else error.field, error.detail)
@@ -92,15 +94,14 @@ def _read(item: bytes) -> ContentSubmitted | FieldError:
         return FieldError(error.field, error.remedy)
     except LinkError as error:
         return FieldError("url", error.reason)
-    return message
 
 
-async def _produce(producer: AIOKafkaProducer, topic: str, messages: Sequence[ContentSubmitted]) -> None:
-    """Send all messages and wait for every acknowledgement; raises a 503 problem: a repeat writes nothing twice."""
+async def _produce(producer: AIOKafkaProducer, topic: str, items: Sequence[tuple[ContentSubmitted, bytes]]) -> None:
+    """Send all items and wait for every acknowledgement; raises a 503 problem: a repeat writes nothing twice."""
     try:
         async with asyncio.timeout(BROKER_WAIT_S):
             sent = []
-            for message in messages:
+            for message, payload in items:
                 item = f"{message.source}/{message.id}"
                 headers = record_headers(
                     "tidewire.ContentSubmitted",
@@ -108,13 +109,13 @@ async def _produce(producer: AIOKafkaProducer, topic: str, messages: Sequence[Co
                     ce_source=CE_SOURCE,
                     now=utc_now(),
                 )
-                sent.append(await producer.send(topic, encode(message), key=item.encode(), headers=headers))
+                sent.append(await producer.send(topic, payload, key=item.encode(), headers=headers))
             await asyncio.gather(*sent)
     except (TimeoutError, KafkaError, OSError) as error:
         raise unavailable("broker") from error
 
 
-def _result(line: int, read: ContentSubmitted | FieldError) -> ContentResult:
+def _result(line: int, read: tuple[ContentSubmitted, bytes] | FieldError) -> ContentResult:
     if isinstance(read, FieldError):
         return ContentResult(line=line, status="refused", errors=(read,))
-    return ContentResult(line=line, status="accepted", source=read.source, id=read.id)
+    return ContentResult(line=line, status="accepted", source=read[0].source, id=read[0].id)

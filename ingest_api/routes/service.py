@@ -1,5 +1,7 @@
 """Owns what operators ask of the process: health, liveness, readiness, metrics."""
 
+import functools
+
 import msgspec
 from fastapi import APIRouter, Request
 from prometheus_client import generate_latest
@@ -7,6 +9,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 
 from ingest_api.access import resources_of
+from ingest_api.auth import PREFIX
 from publishing.runtime.health import run_checks
 from publishing.runtime.metrics import REGISTRY
 
@@ -41,6 +44,19 @@ async def get_readyz(request: Request) -> Response:
 async def get_metrics() -> Response:
     """Show the metrics in the text format of Prometheus."""
     return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get(f"{PREFIX}/openapi.json", include_in_schema=False)
+async def get_description() -> Response:
+    """Show the description of the API."""
+    return Response(_description(), media_type="application/json")
+
+
+@functools.cache
+def _description() -> str:
+    from ingest_api.openapi import text
+
+    return text()
 
 
 def _answer(status: str, services: dict[str, str], code: int) -> Response:

@@ -162,7 +162,7 @@ class Publication:
             priority=definition.get("priority") or "bulk",
             deadline_minutes=definition.get("deadline_minutes"),
             after_content=definition.get("after_content") or 0,
-            name=row["name"] if "name" in row else "",  # noqa: SIM401  - asyncpg's Record.get is no Mapping.get
+            name=row.get("name", ""),
         )
 
 

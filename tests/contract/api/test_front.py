@@ -23,11 +23,9 @@ def reader(stranded: Any, purpose: Purpose, **changes: int) -> str:
     return sign_reader(stranded.settings.tracking, purpose=purpose, **(NUMBERS | changes))
 
 
-def article(stranded: Any, **changes: Any) -> str:
+def article(stranded: Any, run_id: int = 77) -> str:
     """An article's token."""
-    return sign_article(
-        stranded.settings.tracking, **({"run_id": 77, "content_id": 9, "link": 2, "url": URL} | changes)
-    )
+    return sign_article(stranded.settings.tracking, run_id=run_id, content_id=9, link=2, url=URL)
 
 
 def events(stranded: Any) -> list[tuple[Any, ...]]:

@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-import asyncpg
 import httpx
 import jwt
 import pytest
@@ -91,18 +90,20 @@ async def bare_api(settings: Settings) -> AsyncIterator[Api]:
 
 @pytest.fixture
 def records(settings: Settings) -> Callable[..., Awaitable[list[Any]]]:
-    """Read a topic from its beginning until `count` records have come, at most 10 s."""
+    """Read a topic until `count` records have come, or all that it holds; at most 10 s."""
 
-    async def read(topic: Topic, count: int) -> list[Any]:
+    async def read(topic: Topic, count: int | None = None) -> list[Any]:
         consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka, auto_offset_reset="earliest")
         await consumer.start()
         try:
             name = full_name(settings, topic)
             partitions = range(topic.partition_count(settings.audience_shards))
-            consumer.assign([TopicPartition(name, one) for one in partitions])
+            places = [TopicPartition(name, one) for one in partitions]
+            consumer.assign(places)
+            wanted = count or sum((await consumer.end_offsets(places)).values())
             found: list[Any] = []
             async with asyncio.timeout(10):
-                while len(found) < count:
+                while len(found) < wanted:
                     for batch in (await consumer.getmany(timeout_ms=200)).values():
                         found.extend(batch)
             return found
@@ -110,8 +111,3 @@ def records(settings: Settings) -> Callable[..., Awaitable[list[Any]]]:
             await consumer.stop()
 
     return read
-
-
-async def audit_rows(pool: asyncpg.Pool) -> list[dict[str, Any]]:
-    """All audit rows, oldest first."""
-    return [dict(row) for row in await pool.fetch("SELECT * FROM publishing_audit ORDER BY id")]

@@ -101,7 +101,7 @@ async def test_a_publication_that_is_due_now(bare_api: Any, pool: asyncpg.Pool) 
     assert publication["estimated_delivery_at"] == run["due_at"]
     row = await pool.fetchrow("SELECT * FROM publishing_publications")
     assert row is not None
-    stored = Publication.from_row(row)
+    stored = Publication.from_row(dict(row))
     assert (stored.channels, stored.after_content, stored.deadline_minutes) == ((channel,), 6, 720)
     assert (stored.content.topics_any, stored.audience.attributes) == (("databases",), {"plan": "pro"})
     conservation = (await bare_api.get(f"/runs/{run_id}/conservation")).json()
@@ -145,7 +145,7 @@ async def _results(api: Any, pool: asyncpg.Pool, publication: dict[str, Any], ru
 
 
 async def test_other_triggers(bare_api: Any, pool: asyncpg.Pool) -> None:
-    """at waits for its time, on_content runs without a run yet, every is not available, unknown channels are named."""
+    """At waits for its time, on_content runs without a run yet, every is not available, unknown channels are named."""
     channel = (await bare_api.post("/channels", FEED)).json()["id"]
     body = PUBLICATION | {"channels": [channel]}
     at = (
