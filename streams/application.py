@@ -3,7 +3,7 @@
 import asyncio
 import random
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +19,7 @@ from streams.burial import Burial, Headers, PoisonError, Record
 from streams.fenced import Fence, FencedTransport, OnAssigned
 from streams.guard import Decode, Guard, Surroundings
 from streams.limit import PoisonLimit
-from streams.stopping import stop_on_poison
+from streams.stopping import kill_self, stop_on_poison
 from topics.model import Topic
 
 # Faust 0.15.3 with aiokafka 0.14 on Kafka 4.3, measured: what is not set here keeps its default on purpose.
@@ -78,6 +78,7 @@ class StreamApp(faust.App):
         self.fence = Fence(settings.topic_prefix, self._load_offsets)
         self.burial = Burial(settings.topic_prefix, self._send_dead_letter, utc_now)
         self.limit = PoisonLimit()
+        self.kill: Callable[[str], None] = kill_self
         self.opened_pool: Pool | None = None
         self.opened_producer: AIOKafkaProducer | None = None
 

@@ -9,7 +9,6 @@ from faust.types import TP
 
 from publishing.runtime.logs import get_logger
 from publishing.stores.offsets import Place
-from streams.stopping import kill_self
 from topics.model import Topic
 
 # Shorter than the session timeout of 10 s: a worker that cannot load its offsets is gone before it is missed.
@@ -104,7 +103,7 @@ class FencedConsumer(Consumer):
                 for callback in app.on_assigned_callbacks:
                     await callback(frozenset(mine))
         except Exception as error:  # noqa: BLE001 - whatever it is, a half-loaded worker must not read a record
-            kill_self(f"offsets not loaded at assignment: {type(error).__name__}")
+            app.kill(f"offsets not loaded at assignment: {type(error).__name__}")
         log.info("partitions.sought", partitions=len(mine))
         return offsets
 

@@ -18,7 +18,7 @@ from publishing.runtime.metrics import REGISTRY
 from publishing.runtime.producer import open_producer
 from publishing.runtime.settings import Settings, SettingsError, exit_on_settings_error, load_settings
 from streams.application import StreamApp
-from streams.stopping import kill_self, limit_the_stop
+from streams.stopping import limit_the_stop
 from streams.watchdog import LineBudget, Watchdog
 from topics.apply import check
 from topics.errors import TopicsError
@@ -72,7 +72,7 @@ async def serve(app: StreamApp, settings: Settings) -> int:
     topics = dict.fromkeys(app.required_topics)
     await check(settings.kafka, prefix=settings.topic_prefix, shards=settings.audience_shards, topics=topics)
     async with _opened(app, settings):
-        watchdog = Watchdog(lambda: app.rebalancing, kill_self, monotonic_s)
+        watchdog = Watchdog(lambda: app.rebalancing, app.kill, monotonic_s)
         watchdog.start()
         try:
             return await _work(Worker(app, loop=asyncio.get_running_loop(), quiet=True, override_logging=False))

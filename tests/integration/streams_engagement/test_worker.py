@@ -1,0 +1,108 @@
+"""The engagement worker as a process: it counts, says how it is, refuses to start wrong, and stops in time."""
+
+import json
+import signal
+from collections.abc import Awaitable, Callable
+
+import aiohttp
+import asyncpg
+import pytest
+
+from publishing.runtime.clock import monotonic_s, now_ms
+from publishing.runtime.producer import full_name, open_producer, send_frame
+from publishing.runtime.settings import Settings
+from publishing.stores.offsets import Pool
+from schemas.frames import encode_frame, new_events
+from tests.fakes.streams_worker import StreamWorker, eventually, stream_worker
+from topics.catalog import ENGAGEMENT_RECORDED
+
+pytestmark = pytest.mark.integration
+
+WORKER = ("-m", "streams.engagement")
+MakeTopics = Callable[..., Awaitable[None]]
+
+
+async def produce(settings: Settings, frames: int) -> None:
+    """Append frames of two opens each, over all partitions."""
+    async with open_producer(settings) as producer:
+        for number in range(frames):
+            events = new_events(2)
+            events["kind"], events["occurred_at"], events["destination"] = 1, now_ms(), number
+            value = encode_frame("tests", now_ms(), events)
+            await send_frame(producer, full_name(settings, ENGAGEMENT_RECORDED), value, partition=number % 4)
+
+
+async def counted(pool: Pool) -> int:
+    """All events in the day's windows."""
+    sql = "SELECT coalesce(sum(total), 0) FROM publishing_analytics WHERE grain = 'day'"
+    return int(await pool.fetchval(sql))
+
+
+async def readiness(worker: StreamWorker) -> tuple[int, dict[str, str]]:
+    """The answer of /readyz."""
+    port = json.loads(await worker.wrote("health.listening"))["port"]
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/readyz") as answer:
+        return answer.status, (await answer.json())["services"]
+
+
+async def test_a_worker_counts_is_ready_and_stops_cleanly(
+    settings: Settings, pool: Pool, worker_environment: dict[str, str], make_topics: MakeTopics
+) -> None:
+    """Frames become windows; readiness names its checks; SIGTERM is answered with exit code 0."""
+    await make_topics(ENGAGEMENT_RECORDED)
+    async with stream_worker(WORKER, worker_environment) as worker:
+        await produce(settings, 12)
+
+        async def is_counted() -> bool:
+            return await counted(pool) == 24
+
+        await eventually(is_counted, what="24 events are counted")
+        assert await readiness(worker) == (200, {"database": "ok", "stream": "ok"})
+        worker.send(signal.SIGTERM)
+        assert await worker.exited() == 0
+    assert await pool.fetchval("SELECT sum(uniques) FROM publishing_analytics WHERE grain = 'minute'") == 12
+
+
+async def test_missing_topics_refuse_the_start(worker_environment: dict[str, str], database_url: str) -> None:
+    """A topic that is not there would lose its first event: the worker names it and exits with 1."""
+    async with stream_worker(WORKER, worker_environment) as worker:
+        assert await worker.exited() == 1
+    assert any("worker.refused" in line and ENGAGEMENT_RECORDED.dlq.name in line for line in worker.lines)
+
+
+async def test_a_missing_setting_is_named(worker_environment: dict[str, str]) -> None:
+    """Exit code 2, and the name of the variable."""
+    worker_environment.pop("TIDEWIRE_DATABASE_URL")
+    async with stream_worker(WORKER, worker_environment) as worker:
+        assert await worker.exited() == 2
+    assert worker.lines == ["tidewire: TIDEWIRE_DATABASE_URL is not set"]
+
+
+async def test_a_stop_does_not_wait_for_a_stuck_database(
+    settings: Settings, pool: Pool, worker_environment: dict[str, str], make_topics: MakeTopics
+) -> None:
+    """A batch that cannot be written holds SIGTERM up for 9 s at most; nothing of it is lost or counted twice."""
+    await make_topics(ENGAGEMENT_RECORDED)
+    await produce(settings, 4)
+    blocker = await asyncpg.connect(settings.database)
+    async with blocker.transaction():
+        await blocker.execute("LOCK TABLE stream_offsets IN EXCLUSIVE MODE")
+        async with stream_worker(WORKER, worker_environment) as worker:
+            await worker.wrote("Worker ready")
+
+            async def is_waiting() -> bool:
+                sql = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'stream_offsets'::regclass"
+                return bool(await pool.fetchval(sql))
+
+            await eventually(is_waiting, what="the worker waits for the lock")
+            asked_s = monotonic_s()
+            worker.send(signal.SIGTERM)
+            assert await worker.exited() in (0, -signal.SIGKILL)
+            assert monotonic_s() - asked_s < 12
+    await blocker.close()
+    async with stream_worker(WORKER, worker_environment):
+
+        async def is_counted() -> bool:
+            return await counted(pool) == 8
+
+        await eventually(is_counted, what="8 events are counted")
