@@ -7,9 +7,12 @@ from typing import Any
 import asyncpg
 import pytest
 
+from publishing.runtime.clock import now_ms
+from publishing.runtime.producer import open_producer, send_frame
 from publishing.runtime.settings import Settings
 from schemas.codec import decode
-from schemas.messages import DeliveryRequested
+from schemas.frames import KIND_INDEX, VERDICT_INDEX, encode_frame, new_events
+from schemas.messages import DeliveryRequested, EngagementKind, Verdict
 from tests.fakes.audience_rows import (
     add_channel,
     add_content,
@@ -22,13 +25,14 @@ from tests.fakes.audience_rows import (
 )
 from tests.fakes.streams_worker import eventually, stream_worker
 from tests.fakes.topic_reader import drained
-from topics.catalog import ALL, CHANGELOGS, DELIVERY
+from topics.catalog import ALL, CHANGELOGS, DELIVERY, ENGAGEMENT_RECORDED
 
 pytestmark = pytest.mark.integration
 
 AUDIENCE = ("-m", "streams.audience")
 MakeTopics = Callable[..., Awaitable[None]]
 EMAIL = DELIVERY["email", "bulk"]
+ALL_PLANS = "SELECT run_id, shard, chunk, frame, created_at FROM publishing_plans ORDER BY run_id, shard, chunk"
 
 
 @pytest.fixture
@@ -213,3 +217,96 @@ async def test_a_content_batch_makes_one_run_that_every_shard_plans(
     mails = await frames_of(settings, run_id, DELIVERY["email", "alert"])
     assert sum(len(frame.destinations) for frame in mails) == 40
     assert await frames_of(settings, run_id) == []
+
+
+@pytest.mark.usefixtures("all_topics")
+@pytest.mark.parametrize(
+    "point", ["audience.after_poll", "audience.before_plan", "audience.after_plan", "audience.after_emit"]
+)
+async def test_a_worker_killed_anywhere_plans_each_run_once(
+    settings: Settings, worker_environment: dict[str, str], pool: asyncpg.Pool, point: str
+) -> None:
+    """Killed at each point of planning, the successor ends with one plan of each shard, conserved and produced."""
+    shards = settings.audience_shards
+    await add_subscribers(pool, 1, 40, shards=shards)
+    channel = await add_channel(pool, "email", name="mail", shards=shards)
+    batch = await add_content(pool, 4)
+    publication = await add_publication(pool, channels=[channel])
+    run = await add_run(pool, publication, shards=shards)
+    await send_due(settings, publication, run, after_subscribers={}, after_content=batch.batch_id)
+    async with stream_worker(AUDIENCE, worker_environment, failpoints=f"{point}:2:KILL") as first:
+        assert await first.exited() == -signal.SIGKILL
+        assert f"HIT {point}" in first.lines
+    async with stream_worker(AUDIENCE, worker_environment):
+        await eventually(lambda: planned_by_all(pool, run[0]), what="a plan of every shard")
+    row = await conserved(pool, run[0])
+    assert (row["candidates"], row["planned"], row["holds"]) == (40, 40, True)
+    frames = await frames_of(settings, run[0])
+    assert sorted(number for frame in frames for number in frame.destinations) == list(range(1, 41))
+
+
+@pytest.mark.usefixtures("all_topics")
+async def test_the_pool_survives_a_restart_in_its_changelog_and_clicks_are_learned(
+    settings: Settings, worker_environment: dict[str, str], pool: asyncpg.Pool
+) -> None:
+    """A successor plans from the table alone, with what a click taught: the learned topic comes first."""
+    shards = settings.audience_shards
+    await add_subscribers(pool, 1, 8, shards=shards)
+    channel = await add_channel(pool, "email", name="mail", shards=shards)
+    batch = await add_content(pool, 9, topics=("databases", "go", "sql"))
+    publication = await add_publication(pool, channels=[channel], selection={"count": 1})
+    sql = next(one.content_id for one in batch.items if "sql" in one.topics)
+    events = new_events(1)
+    events["occurred_at"], events["destination"], events["content_id"] = now_ms(), 2, sql
+    events["kind"], events["verdict"] = KIND_INDEX[EngagementKind.CLICKED], VERDICT_INDEX[Verdict.HUMAN]
+    async with stream_worker(AUDIENCE, worker_environment) as first:
+        await send_content(settings, batch)
+        async with open_producer(settings) as producer:
+            name = ENGAGEMENT_RECORDED.named(settings.topic_prefix)
+            await send_frame(producer, name, encode_frame("test", now_ms(), events), partition=2 % shards)
+
+        async def applied() -> bool:
+            done = await pool.fetchval("SELECT sum(next_offset) FROM stream_offsets WHERE consumer = 'audience'")
+            return bool(done == shards + 1)
+
+        await eventually(applied, what="the content and the click")
+        first.send(signal.SIGTERM)
+        assert await first.exited() == 0
+    learned = await pool.fetchval("SELECT learned FROM publishing_subscriber_state WHERE destination = 2")
+    assert learned == {"sql": 0.125}
+    await pool.execute("DELETE FROM publishing_content")
+    await pool.execute("UPDATE publishing_subscribers SET topics = '{}' WHERE id = 2")
+    run = await add_run(pool, publication, shards=shards)
+    async with stream_worker(AUDIENCE, worker_environment):
+        await send_due(settings, publication, run, after_subscribers={}, after_content=batch.batch_id)
+        await eventually(lambda: planned_by_all(pool, run[0]), what="a plan of every shard")
+    row = await conserved(pool, run[0])
+    assert (row["planned"], row["holds"]) == (8, True)
+    chosen = await pool.fetchval("SELECT recent FROM publishing_subscriber_state WHERE destination = 2")
+    assert "sql" in next(one.topics for one in batch.items if one.content_id == chosen[-1])
+
+
+@pytest.mark.usefixtures("all_topics")
+async def test_a_stopped_worker_that_comes_back_changes_nothing(
+    settings: Settings, worker_environment: dict[str, str], pool: asyncpg.Pool
+) -> None:
+    """Frozen before it stores a plan, replaced, and woken again: its write is fenced off, and each plan is one."""
+    shards = settings.audience_shards
+    await add_subscribers(pool, 1, 40, shards=shards)
+    channel = await add_channel(pool, "email", name="mail", shards=shards)
+    batch = await add_content(pool, 4)
+    publication = await add_publication(pool, channels=[channel])
+    run = await add_run(pool, publication, shards=shards)
+    await send_due(settings, publication, run, after_subscribers={}, after_content=batch.batch_id)
+    frozen = stream_worker(AUDIENCE, worker_environment, instance="a", failpoints="audience.before_plan:1:STOP")
+    async with frozen as first:
+        await first.wrote("HIT audience.before_plan")
+        assert first.state() == "T"
+        async with stream_worker(AUDIENCE, worker_environment, instance="b"):
+            await eventually(lambda: planned_by_all(pool, run[0]), what="a plan of every shard", deadline_s=60.0)
+            plans = await pool.fetch(ALL_PLANS)
+            first.send(signal.SIGCONT)
+            await first.wrote("fence.lost")
+    assert await pool.fetch(ALL_PLANS) == plans
+    row = await conserved(pool, run[0])
+    assert (row["candidates"], row["planned"], row["holds"]) == (40, 40, True)
