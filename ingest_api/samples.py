@@ -9,17 +9,18 @@ from publishing.runtime.settings import Settings
 from sinks.channels import load
 from sinks.contract import Accepted, Article, ConfigError, Item, Letter, Refused, RenderError, Retry
 
-READERS_KIND = "email"
+# An e-mail channel has no address of its own, and a sample in a feed would be read by everyone: both are only checked.
+CHECKED_KINDS = frozenset({"email", "feed"})
 
 
 async def send_sample(settings: Settings, kind: str, config: Mapping[str, Any], *, channel_id: int) -> dict[str, str]:
-    """Test a channel: a room gets a marked sample; e-mail has no address of its own and is only checked."""
+    """Test a channel: a room gets a marked sample, another kind is checked without a message to anyone."""
     channel = load().get(kind)
     if channel is None:
         return {"status": "failed", "detail": "this kind is not available"}
     try:
         parsed = channel.parse_config(config)
-        if kind == READERS_KIND:
+        if kind in CHECKED_KINDS:
             found = await channel.validate(parsed)
             return {"status": found.status, "detail": found.detail}
         message = channel.render(sample(channel_id, settings.public_url, utc_now()), parsed)
@@ -36,7 +37,7 @@ async def send_sample(settings: Settings, kind: str, config: Mapping[str, Any], 
 
 
 def sample(channel_id: int, public_url: str, now: dt.datetime) -> Letter:
-    """Make a letter of run 0, which no run is, with one article that says what it is."""
+    """Make a letter of run 0, which no run is; the time as destination makes each test's delivery another one."""
     article = Article(
         content_id=0,
         version=1,
@@ -52,7 +53,7 @@ def sample(channel_id: int, public_url: str, now: dt.datetime) -> Letter:
         run_id=0,
         publication_id=0,
         channel_id=channel_id,
-        destination=0,
+        destination=int(now.timestamp()),
         publication="Channel test",
         items=(Item(article=article, link=public_url),),
         sent_at=now,
