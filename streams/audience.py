@@ -46,9 +46,8 @@ class Audience:
     """What the agents of this process share."""
 
     def __init__(self, app: StreamApp, settings: Settings) -> None:
-        table: Any = app.Table("pool", partitions=settings.audience_shards, key_type=bytes)
-        # A value type would make the table write values that it never reads back.
-        table.value_serializer = "raw"
+        # Both types say `raw`; anything else is written, and not read back at a recovery.
+        table = app.Table("pool", partitions=settings.audience_shards, key_type=bytes, value_type=bytes)
         self._app = app
         self._owned: frozenset[int] = frozenset()
         chunks = PoolTable(lambda: app.pool, table)
