@@ -11,6 +11,7 @@ from publishing.domain.planning import Order, Plan, deadline_of, plan
 from publishing.domain.publications import Publication
 from publishing.runtime import metrics
 from publishing.runtime.clock import monotonic_s
+from publishing.runtime.correlation import accept_traceparent, header
 from publishing.runtime.failpoints import failpoint
 from publishing.runtime.logs import get_logger
 from publishing.runtime.settings import Settings
@@ -20,7 +21,7 @@ from publishing.stores.plans import Encoded, Step
 from schemas.codec import encode
 from schemas.messages import ContentItem, ContentReady, PublicationDue
 from streams.application import StreamApp
-from streams.burial import PoisonError
+from streams.burial import PoisonError, pairs
 from streams.catalogue import Catalogue, made_by_content
 from streams.emission import Emission
 from streams.guard import Batch
@@ -68,6 +69,7 @@ class Planner:
         last = len(batch.items) - 1
         for place, item in enumerate(batch.items):
             started_s = monotonic_s()
+            accept_traceparent(header(pairs(item.record.headers), "traceparent"))
             await self._wait(batch, item.value)
             order = await self._due_order(item.value)
             async with self._shards.held(order.shard) as shard:
@@ -89,6 +91,7 @@ class Planner:
         number = batch.tp.partition
         planned: list[Planned] = []
         for item in batch.items:
+            accept_traceparent(header(pairs(item.record.headers), "traceparent"))
             async with self._shards.held(number) as shard:
                 self._table.add(shard.pool, item.value.items)
                 shard.content.apply([item.value.batch_id])

@@ -11,7 +11,7 @@ from publishing.domain.content import ContentError, ReviewedContent, check, newe
 from publishing.domain.quality import LocalScorer, Scorer
 from publishing.runtime import metrics
 from publishing.runtime.clock import utc_now
-from publishing.runtime.correlation import record_headers
+from publishing.runtime.correlation import accept_traceparent, header, record_headers
 from publishing.runtime.failpoints import failpoint
 from publishing.runtime.logs import get_logger
 from publishing.runtime.producer import full_name, send_frame
@@ -21,7 +21,7 @@ from schemas.codec import decode, encode
 from schemas.errors import SchemaError
 from schemas.messages import ContentReady, ContentSubmitted
 from streams.application import StreamApp, by_partition, create_app, raw_topic
-from streams.burial import Record
+from streams.burial import Record, pairs
 from streams.guard import Batch
 from streams.looping import repeat
 from streams.serve import run
@@ -64,6 +64,8 @@ class Review:
 
     async def write(self, batch: Batch[ContentSubmitted]) -> bool:
         """Store a batch under the fence and produce what is new; False when the fence is lost."""
+        if batch.items:
+            accept_traceparent(header(pairs(batch.items[0].record.headers), "traceparent"))
         items = newest_versions(await self._reviewed(batch))
         failpoint("review.before_commit")
         place = self._app.fence.place(batch.tp)
