@@ -12,7 +12,7 @@ from publishing.runtime.clock import monotonic_s
 
 PREFIX: Final = "/api/v1/publishing"
 BULK_LINES: Final = 10_000
-READY_WITHIN_S: Final = 60.0
+READY_WITHIN_S: Final = 120.0
 POLL_S: Final = 0.1
 TIMEOUT_S: Final = 60.0
 

@@ -81,7 +81,7 @@ def header(record: ConsumerRecord, name: str) -> str | None:
     return next((value.decode() for key, value in record.headers if key == name), None)
 
 
-async def read_all(kafka: str, topic: str) -> list[ConsumerRecord]:
+async def read_all(kafka: str, topic: str, partitions: int) -> list[ConsumerRecord]:
     """Every record of a topic, each partition in its order; topic is the full name on the broker."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=kafka,
@@ -91,9 +91,7 @@ async def read_all(kafka: str, topic: str) -> list[ConsumerRecord]:
     )
     await consumer.start()
     try:
-        await consumer.client.force_metadata_update()
-        numbers = consumer.partitions_for_topic(topic) or await _partitions(consumer, topic)
-        places = [TopicPartition(topic, number) for number in sorted(numbers)]
+        places = [TopicPartition(topic, number) for number in range(partitions)]
         ends = await consumer.end_offsets(places)
         consumer.assign(places)
         await consumer.seek_to_beginning(*places)
@@ -106,16 +104,11 @@ async def read_all(kafka: str, topic: str) -> list[ConsumerRecord]:
         await consumer.stop()
 
 
-async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> set[int]:
-    await consumer.client.add_topic(topic)
-    return set(consumer.partitions_for_topic(topic) or ())
-
-
-async def recount(kafka: str, topic: str) -> Recount:
+async def recount(kafka: str, topic: str, partitions: int) -> Recount:
     """Recount every cell from the log of engagement."""
     schema = fastavro.parse_schema(json.loads(SCHEMA_FILE.read_text(encoding="utf-8")))
     counted = Recount()
-    for record in await read_all(kafka, topic):
+    for record in await read_all(kafka, topic, partitions):
         frame = fastavro.schemaless_reader(io.BytesIO(record.value[FRAMING_BYTES:]), schema, None)
         assert isinstance(frame, dict)
         counted.add_frame(frame, source=header(record, "ce_source"), number=header(record, "ce_id"))

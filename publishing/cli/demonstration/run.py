@@ -120,7 +120,7 @@ class Demonstration:
 
         async def behind() -> object:
             nonlocal counted
-            counted = await recount(settings.kafka, topic)
+            counted = await recount(settings.kafka, topic, settings.audience_shards)
             return None if oracles.aggregates(await evidence.cells(pool), counted).holds else "not equal yet"
 
         try:
