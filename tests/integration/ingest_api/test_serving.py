@@ -24,7 +24,9 @@ ARTICLE = {"run_id": 77, "content_id": 9, "link": 2, "url": "https://example.org
 
 
 @contextlib.asynccontextmanager
-async def process(settings: Settings) -> AsyncIterator[tuple[asyncio.subprocess.Process, httpx.AsyncClient, list[str]]]:
+async def api_running(
+    settings: Settings,
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, httpx.AsyncClient, list[str]]]:
     """Run the API as a process until the test is done; gives it, a client, and its log so far."""
     lines: list[str] = []
     child = await asyncio.create_subprocess_exec(
@@ -66,7 +68,7 @@ async def test_links_without_any_service(settings: Settings) -> None:
     ring = settings.tracking
     clicked = sign_reader(ring, purpose=Purpose.CLICK, **NUMBERS, destination=41)
     leaving = sign_reader(ring, purpose=Purpose.UNSUBSCRIBE, **NUMBERS, destination=41)
-    async with process(stranded) as (child, client, lines):
+    async with api_running(stranded) as (child, client, lines):
         answer = await client.get(f"/c/{sign_article(ring, **ARTICLE)}/{clicked}")  # type: ignore[arg-type]
         assert (answer.status_code, answer.headers["location"]) == (302, "https://example.org/a")
         left = await client.post(f"/u/{leaving}", data={"List-Unsubscribe": "One-Click"})
@@ -101,7 +103,7 @@ async def test_every_answered_hit_is_kept(
             if len(answered) >= 100:
                 enough.set()
 
-    async with process(settings) as (child, client, _):
+    async with api_running(settings) as (child, client, _):
         load = [asyncio.create_task(hits(client, 1 + 1_000 * number)) for number in range(8)]
         async with asyncio.timeout(30):
             await enough.wait()
