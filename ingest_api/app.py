@@ -1,58 +1,12 @@
 """Owns the application: the tracking front, the edge behind it, the management API behind that."""
 
-import contextlib
-from collections.abc import AsyncIterator
-
-from fastapi import FastAPI, Request
-from starlette.responses import Response
-
-from ingest_api import problems
+from ingest_api import openapi
 from ingest_api.auth import TokenRules
 from ingest_api.edge import Edge
 from ingest_api.front import Asgi, Front
+from ingest_api.management import management_api
 from ingest_api.resources import Resources
-from ingest_api.routes import analytics, channels, content, feeds, publications, service, subscribers
 from publishing.runtime.settings import Settings
-
-ROUTERS = (
-    content.router,
-    publications.router,
-    subscribers.router,
-    channels.router,
-    analytics.router,
-    feeds.router,
-    service.router,
-)
-
-
-def management_api(resources: Resources | None = None) -> FastAPI:
-    """Build the management API; without resources it can only be described."""
-
-    @contextlib.asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        assert resources is not None
-        await resources.start()
-        try:
-            yield
-        finally:
-            await resources.close()
-
-    app = FastAPI(
-        title="Tidewire",
-        version="1",
-        description="Decides which content reaches whom, where and when, and measures what came of it.",
-        openapi_url=None,
-        docs_url=None,
-        redoc_url=None,
-        lifespan=lifespan,
-        redirect_slashes=False,
-    )
-    app.state.resources = resources
-    problems.install(app)
-    app.add_exception_handler(Exception, _on_fault)
-    for router in ROUTERS:
-        app.include_router(router)
-    return app
 
 
 def create_app(settings: Settings) -> Asgi:
@@ -61,8 +15,6 @@ def create_app(settings: Settings) -> Asgi:
     secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else ""
     rules = TokenRules(secret=secret, issuer=settings.jwt_issuer, audience=settings.jwt_audience)
     resources = Resources(settings)
-    return Front(Edge(management_api(resources), rules), resources)
-
-
-async def _on_fault(_: Request, error: Exception) -> Response:
-    return problems.problem_of(error).response()
+    api = management_api(resources)
+    api.state.describe = openapi.text
+    return Front(Edge(api, rules), resources)

@@ -1,5 +1,6 @@
 """Owns docs/generated/openapi.json: the description of every route, with the shapes that routes read and answer."""
 
+import functools
 import json
 import sys
 from pathlib import Path
@@ -8,8 +9,8 @@ from typing import Any
 import msgspec
 
 from ingest_api import bodies, views
-from ingest_api.app import management_api
 from ingest_api.auth import is_protected
+from ingest_api.management import management_api
 from ingest_api.problems import Problem
 from schemas.avsc import latest, shipped_versions
 
@@ -61,6 +62,7 @@ def document() -> dict[str, Any]:
     return found
 
 
+@functools.cache
 def text() -> str:
     """Spell the document as it is committed."""
     return json.dumps(document(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
@@ -105,71 +107,47 @@ def _json_type(kind: Any) -> dict[str, Any]:
     return {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "integer"}]}
 
 
-def _tracking_paths() -> dict[str, Any]:
-    reader = {"name": "token", "in": "path", "required": True, "schema": {"type": "string"}}
-    page = {"content": {"text/html": {"schema": {"type": "string"}}}}
-    form = {
-        "application/x-www-form-urlencoded": {
-            "schema": {"type": "object", "properties": {"List-Unsubscribe": {"const": "One-Click"}}}
-        }
+_PAGE = {"content": {"text/html": {"schema": {"type": "string"}}}}
+_NOWHERE = {"404": {"description": "No link of ours.", **_PAGE}}
+_FORM = {
+    "application/x-www-form-urlencoded": {
+        "schema": {"type": "object", "properties": {"List-Unsubscribe": {"const": "One-Click"}}}
     }
+}
+
+
+def _tracking_paths() -> dict[str, Any]:
+    """Describe what the front answers, which FastAPI does not know."""
+    pixel = {"200": {"description": "A pixel.", "content": {"image/gif": {}}}}
+    click = {"302": {"description": "The article."}} | _NOWHERE
+    page = {"200": {"description": "The page.", **_PAGE}} | _NOWHERE
+    posted = {
+        "200": {"description": "Unsubscribed.", **_PAGE},
+        "400": {"description": "Not complete.", **_PAGE},
+        "503": {"description": "Not stored; try again.", **_PAGE},
+    } | _NOWHERE
+    post = _operation("post_unsubscribe", "Unsubscribe with one click (RFC 8058).", ["token"], posted)
     return {
         "/o/{token}.gif": {
-            "get": _operation(
-                "get_pixel",
-                "Record an open and answer a pixel, whatever the token.",
-                [reader],
-                {
-                    "200": {"description": "A pixel.", "content": {"image/gif": {}}},
-                },
-            )
+            "get": _operation("get_pixel", "Record an open and answer a pixel, whatever the token.", ["token"], pixel)
         },
         "/c/{article}/{reader}": {
             "get": _operation(
-                "get_click",
-                "Record a click and go on to the signed address.",
-                [{**reader, "name": "article"}, {**reader, "name": "reader"}],
-                {
-                    "302": {"description": "The article."},
-                    "404": {"description": "No link of ours.", **page},
-                },
+                "get_click", "Record a click and go on to the signed address.", ["article", "reader"], click
             )
         },
         "/u/{token}": {
-            "get": _operation(
-                "get_unsubscribe",
-                "Show the page; nothing is changed.",
-                [reader],
-                {
-                    "200": {"description": "The page.", **page},
-                    "404": {"description": "No link of ours.", **page},
-                },
-            ),
-            "post": {
-                **_operation(
-                    "post_unsubscribe",
-                    "Unsubscribe with one click (RFC 8058).",
-                    [reader],
-                    {
-                        "200": {"description": "Unsubscribed.", **page},
-                        "400": {"description": "Not complete.", **page},
-                        "404": {"description": "No link of ours.", **page},
-                        "503": {"description": "Not stored; try again.", **page},
-                    },
-                ),
-                "requestBody": {"required": True, "content": form},
-            },
+            "get": _operation("get_unsubscribe", "Show the page; nothing is changed.", ["token"], page),
+            "post": {**post, "requestBody": {"required": True, "content": _FORM}},
         },
     }
 
 
-def _operation(
-    operation_id: str, summary: str, parameters: list[dict[str, Any]], responses: dict[str, Any]
-) -> dict[str, Any]:
+def _operation(operation_id: str, summary: str, names: list[str], responses: dict[str, Any]) -> dict[str, Any]:
     return {
         "operationId": operation_id,
         "summary": summary,
-        "parameters": parameters,
+        "parameters": [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names],
         "responses": responses,
         "security": [],
         "tags": ["tracking"],

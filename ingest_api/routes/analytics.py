@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from ingest_api.access import resources_of
@@ -23,50 +24,57 @@ DEFAULT_PERIOD = dt.timedelta(days=7)
 MAX_LIST_CHARS = 2_000
 
 router = APIRouter(prefix=PREFIX, responses=PROBLEM, tags=["analytics"])
-Listed = Annotated[str, Query(max_length=MAX_LIST_CHARS, description="Values separated by commas.")]
-Moment = Annotated[str, Query(max_length=40, description="A date, or a time with its offset (ISO 8601).")]
+Listed = Annotated[str, Field(max_length=MAX_LIST_CHARS, description="Values separated by commas.")]
+Moment = Annotated[str, Field(max_length=40, description="A date, or a time with its offset (ISO 8601).")]
 Value = TypeVar("Value")
 _KINDS = {kind.value for kind in EngagementKind}
 _SPLITS = {"arm", "verdict"}
 _MAX_NUMBER = {"channels": 2**31 - 1, "publications": 2**63 - 1}
 
 
+class EngagementParameters(BaseModel):
+    """What may be asked of engagement."""
+
+    start_date: Moment = ""
+    end_date: Moment = ""
+    channels: Listed = ""
+    publications: Listed = ""
+    metrics: Listed = ""
+    grain: Literal["minute", "hour", "day"] = "hour"
+    split: Listed = ""
+
+
 @router.get("/analytics/engagement", responses={200: answers("EngagementView", "The windows.")})
-async def get_engagement(  # noqa: PLR0913, PLR0917  - a query parameter each
-    request: Request,
-    start_date: Moment = "",
-    end_date: Moment = "",
-    channels: Listed = "",
-    publications: Listed = "",
-    metrics: Listed = "",
-    grain: Literal["minute", "hour", "day"] = "hour",
-    split: Listed = "",
-) -> Response:
+async def get_engagement(request: Request, asked: Annotated[EngagementParameters, Query()]) -> Response:
     """Read engagement by windows of event time; a date as end_date includes its day; the last 7 days by default."""
-    now = utc_now()
-    ends_at = _moment("end_date", end_date, is_end=True) or now + dt.timedelta(minutes=1)
-    starts_at = _moment("start_date", start_date, is_end=False) or ends_at - DEFAULT_PERIOD
-    if starts_at >= ends_at:
-        raise invalid(FieldError("end_date", "must be after start_date"))
-    splits = _listed("split", split, _one_of(_SPLITS)) or ()
-    query = EngagementQuery(
-        grain=grain,
-        starts_at=starts_at,
-        ends_at=ends_at,
-        channels=_listed("channels", channels, _number(_MAX_NUMBER["channels"])),
-        publications=_listed("publications", publications, _number(_MAX_NUMBER["publications"])),
-        kinds=_listed("metrics", metrics, _one_of(_KINDS)),
-        by_arm="arm" in splits,
-        by_verdict="verdict" in splits,
-    )
+    query = _query(asked, utc_now())
     pool = resources_of(request).pool.require()
-    before = dataclasses.replace(query, starts_at=starts_at - (ends_at - starts_at), ends_at=starts_at)
+    period = query.ends_at - query.starts_at
+    before = dataclasses.replace(query, starts_at=query.starts_at - period, ends_at=query.starts_at)
     view = EngagementView(
         watermark=await analytics.watermark(pool),
         series=msgspec.convert(await analytics.series(pool, query), list[EngagementCell]),
         trends=trends(await analytics.totals(pool, query), await analytics.totals(pool, before)),
     )
     return answer(view)
+
+
+def _query(asked: EngagementParameters, now: dt.datetime) -> EngagementQuery:
+    ends_at = _moment("end_date", asked.end_date, is_end=True) or now + dt.timedelta(minutes=1)
+    starts_at = _moment("start_date", asked.start_date, is_end=False) or ends_at - DEFAULT_PERIOD
+    if starts_at >= ends_at:
+        raise invalid(FieldError("end_date", "must be after start_date"))
+    splits = _listed("split", asked.split, _one_of(_SPLITS)) or ()
+    return EngagementQuery(
+        grain=asked.grain,
+        starts_at=starts_at,
+        ends_at=ends_at,
+        channels=_listed("channels", asked.channels, _number(_MAX_NUMBER["channels"])),
+        publications=_listed("publications", asked.publications, _number(_MAX_NUMBER["publications"])),
+        kinds=_listed("metrics", asked.metrics, _one_of(_KINDS)),
+        by_arm="arm" in splits,
+        by_verdict="verdict" in splits,
+    )
 
 
 def trends(now: dict[str, int], before: dict[str, int]) -> dict[str, Trend]:

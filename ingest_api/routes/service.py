@@ -1,7 +1,5 @@
 """Owns what operators ask of the process: health, liveness, readiness, metrics."""
 
-import functools
-
 import msgspec
 from fastapi import APIRouter, Request
 from prometheus_client import generate_latest
@@ -47,16 +45,9 @@ async def get_metrics() -> Response:
 
 
 @router.get(f"{PREFIX}/openapi.json", include_in_schema=False)
-async def get_description() -> Response:
+async def get_description(request: Request) -> Response:
     """Show the description of the API."""
-    return Response(_description(), media_type="application/json")
-
-
-@functools.cache
-def _description() -> str:
-    from ingest_api.openapi import text
-
-    return text()
+    return Response(request.app.state.describe(), media_type="application/json")
 
 
 def _answer(status: str, services: dict[str, str], code: int) -> Response:

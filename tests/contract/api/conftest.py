@@ -10,11 +10,11 @@ import httpx
 import jwt
 import pytest
 
-from ingest_api.app import management_api
 from ingest_api.auth import TokenRules
 from ingest_api.collector import Collector
 from ingest_api.edge import Edge
 from ingest_api.front import Front
+from ingest_api.management import management_api
 from ingest_api.resources import Resources
 from publishing.runtime.settings import Settings
 from tests.fakes.durables import AwayDurable, KeepingDurable

@@ -169,6 +169,7 @@ async def test_other_triggers(bare_api: Any, pool: asyncpg.Pool) -> None:
 
 async def test_analytics(bare_api: Any, pool: asyncpg.Pool) -> None:
     """Windows are summed over what is not asked for, filtered by what is, and compared with the period before."""
+    assert (await bare_api.get("/openapi.json")).json()["openapi"].startswith("3.1")
     empty = (await bare_api.get("/analytics/engagement")).json()
     assert empty == {"watermark": None, "series": [], "trends": {}}
     at = dt.datetime(2026, 1, 5, 8, tzinfo=dt.UTC)
