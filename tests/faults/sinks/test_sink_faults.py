@@ -60,7 +60,7 @@ async def test_killed_sink_is_never_a_blind_resend(  # noqa: PLR0917  - three co
 ) -> None:
     """Kill -9 at any line: exactly what was submitted stays in doubt, the rest is sent once by the successor."""
     # A burst of ten: the first group is ten of twelve.
-    planned = await planned_mails(stage, make_topics, 12, per_second=80)
+    planned = await planned_mails(stage, make_topics, 12, per_second=10)
     sink = start_sink("email", failpoints=f"{point}:1:KILL")
     await sink.killed_by(signal.SIGKILL)
     assert f"HIT {point}" in sink.errors
