@@ -10,7 +10,7 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 _DIRECTIONS = re.compile(r"[\u202a-\u202e\u2066-\u2069]")
 _ZERO_WIDTH_JOINER = "\u200d"
 _VARIATION_SELECTORS = frozenset(chr(code) for code in range(0xFE00, 0xFE10))
-_LARGEST_OF_ONE_UNIT = "\uffff"
+_UNITS = "utf-16-le"
 
 
 def one_line(text: str) -> str:
@@ -20,7 +20,7 @@ def one_line(text: str) -> str:
 
 def width(text: str) -> int:
     """The length in UTF-16 units: never less than what a provider counts. "a" is 1, an emoji is 2."""
-    return len(text) + sum(character > _LARGEST_OF_ONE_UNIT for character in text)
+    return len(text) if text.isascii() else len(text.encode(_UNITS, "surrogatepass")) // 2
 
 
 def shorten(text: str, limit: int) -> str:
@@ -29,9 +29,8 @@ def shorten(text: str, limit: int) -> str:
         return text
     if limit <= 0:
         return ""
-    kept = text[: limit - 1]
-    while width(kept) > limit - 1:
-        kept = kept[:-1]
+    # A half of a character at the cut is left out by the decoder.
+    kept = text[: limit - 1].encode(_UNITS, "replace")[: 2 * (limit - 1)].decode(_UNITS, "ignore")
     while kept and _joins(text[len(kept)], kept[-1]):
         kept = kept[:-1]
     return kept.rstrip() + ELLIPSIS

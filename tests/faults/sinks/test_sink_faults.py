@@ -49,7 +49,7 @@ async def leases_end(stage: Stage) -> None:
         ("sink.after_accept", 10, 10),
     ],
 )
-async def test_killed_sink_is_never_a_blind_resend(  # noqa: PLR0917  - three columns of the table, four fixtures
+async def test_killed_sink_is_never_a_blind_resend(
     point: str,
     submitted: int,
     accepted: int,
