@@ -79,3 +79,11 @@ def test_similarity_is_the_cosine_of_topics() -> None:
     found = similarities(topics, squared_norms(topics), slice(0, 5))
     assert found[0].tolist() == pytest.approx([1.0, 1.0, 2**-0.5, 0.0, 0.0])
     assert found[4].tolist() == [0.0] * 5
+
+
+def test_of_equal_scores_the_lowest_numbers_are_on_the_shortlist() -> None:
+    """With more equals than a shortlist holds, the first items are chosen, not the last."""
+    scores = np.full((2, MIN_SHORTLIST + 20), 0.5)
+    rule = Selection(count=3, minimum_score=0.0, diversity=0.0)
+    similarity = np.zeros((MIN_SHORTLIST + 20, MIN_SHORTLIST + 20))
+    assert choose(scores, np.zeros(scores.shape, bool), similarity, rule).items.tolist() == [[0, 1, 2], [0, 1, 2]]
