@@ -1,6 +1,7 @@
 """Owns the stored pool of recent content: a Faust table of chunks, mended from the database where it has gaps."""
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -69,4 +70,9 @@ class PoolTable:
     def _chunks(self, partition: int) -> list[tuple[ChunkKey, bytes]]:
         """The stored chunks of a partition; the memory store also keeps keys of partitions that were lost."""
         own = b"%d:" % partition
-        return [(ChunkKey.parse(key), value) for key, value in list(self._table.items()) if key.startswith(own)]
+        chunks: list[tuple[ChunkKey, bytes]] = []
+        for key, value in list(self._table.items()):
+            if key.startswith(own):
+                with suppress(ValueError):
+                    chunks.append((ChunkKey.parse(key), value))
+        return chunks

@@ -120,11 +120,11 @@ async def test_a_shard_kept_by_changes_equals_one_loaded_again(pool: asyncpg.Poo
 async def test_the_pool_is_what_the_table_holds_and_the_database_adds(pool: asyncpg.Pool) -> None:
     """Gaps of the table are filled from the database, and stored with the next frame of the partition."""
     batch = await add_content(pool, 6)
-    table: dict[bytes, bytes] = {b"2:1:0": b"of another partition", b"1:999999:0": b"unreadable"}
+    table: dict[bytes, bytes] = {b"2:1:0": b"of another partition", b"1:999999:0": b"unreadable", b"1:no key": b""}
     shards, chunks = shards_of(pool, table)
     async with shards.held(1) as shard:
         assert len(shard.pool) == 6
-        assert len(table) == 2
+        assert len(table) == 3
         old = ChunkKey(1, hour_of(utc_now()) - POOL_HOURS - 1, 0)
         table[old.encode()] = b"old"
         chunks.add(shard.pool, [item(1_000, published_at=utc_now())])
