@@ -8,6 +8,7 @@ from typing import Any, Final, Self
 import httpx
 
 from publishing.cli.demonstration.installation import Installation
+from publishing.cli.failures import CommandError
 from publishing.runtime.clock import monotonic_s
 
 PREFIX: Final = "/api/v1/publishing"
@@ -17,19 +18,23 @@ POLL_S: Final = 0.1
 TIMEOUT_S: Final = 60.0
 
 
-class ApiError(Exception):
-    """The API refused a request of the demo; the answer says why."""
+class ApiError(CommandError):
+    """The API refused a request of the demo: {request}: {status} {answer}"""
 
     def __init__(self, request: str, status: int, answer: str) -> None:
-        super().__init__(f"{request}: {status} {answer[:500]}")
+        super().__init__(request, status, answer)
+        self.request = request
         self.status = status
+        self.answer = answer[:500]
 
 
-class NotReadyError(Exception):
-    """A process did not become ready in time; its log in build/demo says why."""
+class NotReadyError(CommandError):
+    """{what} was not ready after {within_s:.0f} s: its log in build/demo/logs says why."""
 
     def __init__(self, what: str, within_s: float) -> None:
-        super().__init__(f"{what} was not ready after {within_s:.0f} s. {self.__doc__}")
+        super().__init__(what, within_s)
+        self.what = what
+        self.within_s = within_s
 
 
 class ApiClient:
@@ -59,8 +64,7 @@ class ApiClient:
             except httpx.TransportError:
                 pass  # not listening yet: the deadline ends the wait
             await asyncio.sleep(POLL_S)
-        what = "the API"
-        raise NotReadyError(what, READY_WITHIN_S)
+        raise NotReadyError("The API", READY_WITHIN_S)
 
     async def post(self, path: str, body: object) -> Any:
         """POST a JSON body to a route below the prefix."""

@@ -9,6 +9,7 @@ from typing import Any, Final
 from publishing.cli.demonstration.articles import WATCHED
 from publishing.cli.demonstration.client import ApiClient
 from publishing.cli.demonstration.simulators import Simulators
+from publishing.cli.failures import CommandError
 from publishing.runtime.clock import monotonic_s
 from publishing.runtime.producer import full_name, open_producer, send_frame
 from publishing.runtime.settings import Settings
@@ -23,11 +24,14 @@ ROOM_KINDS: Final = ("slack", "discord", "webhook", "feed")
 NEWSLETTER_ARTICLES: Final = 5
 
 
-class NotSettledError(Exception):
-    """The demo waited in vain; the logs in build/demo/logs say what is stuck."""
+class NotSettledError(CommandError):
+    """The demo waited {within_s:.0f} s in vain for: {what} ({state}). The logs in build/demo/logs say what is stuck."""
 
     def __init__(self, what: str, within_s: float, state: object) -> None:
-        super().__init__(f"{what}: not after {within_s:.0f} s ({state}). {self.__doc__}")
+        super().__init__(what, within_s, state)
+        self.what = what
+        self.within_s = within_s
+        self.state = state
 
 
 async def until(what: str, within_s: float, check: Callable[[], Awaitable[object]]) -> None:

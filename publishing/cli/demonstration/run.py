@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.policy import default
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,11 +16,12 @@ from publishing.cli.demonstration.client import ApiClient
 from publishing.cli.demonstration.installation import SEED, Installation, settings_of
 from publishing.cli.demonstration.oracles import TERMINAL, Verdict
 from publishing.cli.demonstration.people import people
+from publishing.cli.demonstration.pipeline import NotSettledError, until
 from publishing.cli.demonstration.recount import Recount, recount
 from publishing.cli.demonstration.simulators import Simulators, end, start_readers
 from publishing.cli.dlq import count_all
 from publishing.cli.supervisor import Supervisor
-from publishing.runtime.clock import utc_now
+from publishing.runtime.clock import monotonic_s, utc_now
 from publishing.runtime.database import Pool, open_pool
 from publishing.runtime.producer import full_name
 from publishing.runtime.settings import Settings
@@ -29,7 +31,7 @@ from topics.catalog import ALL, ENGAGEMENT_RECORDED
 ALERTS_WITHIN_S: Final = 60.0
 NEWSLETTER_WITHIN_S: Final = 120.0
 RECOUNT_WITHIN_S: Final = 60.0
-READERS_SETTLE_S: Final = 2.0
+READERS_QUIET_S: Final = 2.0
 DELIVERY_NUMBER: Final = re.compile(r"(\d+)[-_](\d+)[-_](\d+)$")
 Say = Callable[[str], None]
 
@@ -62,14 +64,14 @@ class Demonstration:
             self.say(f"published a newsletter of {pipeline.NEWSLETTER_ARTICLES} articles to every subscriber")
             log = self.folder / "readers.ndjson"
             log.unlink(missing_ok=True)
-            readers = await start_readers(self.simulators.urls["ses"], log, seed=SEED, settle_s=READERS_SETTLE_S)
+            readers = await start_readers(self.simulators.urls["ses"], log, seed=SEED)
             try:
-                await self._kill("scheduler", "engagement", "sink-email-bulk", "api", pause_s=1.0)
-                await pipeline.until(
-                    "deliveries settle", NEWSLETTER_WITHIN_S, lambda: self._unsettled(pool, newsletter)
-                )
+                await self._kill("scheduler", "engagement", "sink-email-bulk", pause_s=1.0)
+                await until("the first mails are read", NEWSLETTER_WITHIN_S, partial(_nothing_read, log))
+                await self._kill("api", pause_s=0.0)
+                await until("deliveries settle", NEWSLETTER_WITHIN_S, lambda: self._unsettled(pool, newsletter))
                 self.say("every planned delivery is in a terminal state")
-                await asyncio.wait_for(readers.wait(), NEWSLETTER_WITHIN_S)
+                await _until_quiet(log)
             finally:
                 await end(readers)
             self.say("the readers have opened and clicked")
@@ -96,7 +98,7 @@ class Demonstration:
             runs = await evidence.conservation(pool)
             return f"{stored} stored" if stored < len(items) or not runs else pipeline.unsettled(runs, TERMINAL)
 
-        await pipeline.until("alerts settle", ALERTS_WITHIN_S, missing)
+        await until("alerts settle", ALERTS_WITHIN_S, missing)
         self.say("the alert policy has delivered to its rooms")
 
     async def _kill(self, *names: str, pause_s: float) -> None:
@@ -124,8 +126,8 @@ class Demonstration:
             return None if oracles.aggregates(await evidence.cells(pool), counted).holds else "not equal yet"
 
         try:
-            await pipeline.until("aggregates equal the log", RECOUNT_WITHIN_S, behind)
-        except pipeline.NotSettledError as error:
+            await until("aggregates equal the log", RECOUNT_WITHIN_S, behind)
+        except NotSettledError as error:
             self.say(str(error))
         return counted
 
@@ -196,6 +198,23 @@ class Demonstration:
             "urls": {"api": self.installation.api_url, **self.simulators.urls},
             "checks": {verdict.name: {"holds": verdict.holds, "found": verdict.found} for verdict in verdicts},
         }
+
+
+def _size_of(log: Path) -> int:
+    return log.stat().st_size if log.exists() else 0
+
+
+async def _nothing_read(log: Path) -> object:
+    return None if _size_of(log) else "no hit yet"
+
+
+async def _until_quiet(log: Path) -> None:
+    """Wait until the readers have written nothing for two seconds."""
+    size, quiet_since_s = -1, monotonic_s()
+    while monotonic_s() - quiet_since_s < READERS_QUIET_S:
+        if _size_of(log) != size:
+            size, quiet_since_s = _size_of(log), monotonic_s()
+        await asyncio.sleep(pipeline.POLL_S)
 
 
 def _tag(row: dict[str, Any]) -> str:

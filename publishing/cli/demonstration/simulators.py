@@ -74,9 +74,9 @@ async def end(process: asyncio.subprocess.Process) -> None:
         await process.wait()
 
 
-async def start_readers(ses_url: str, log: Path, *, seed: int, settle_s: float) -> asyncio.subprocess.Process:
-    """Readers who open and click by a seed and end after `settle_s` idle seconds, printing a JSON summary."""
-    arguments = ["--ses-url", ses_url, "--log", str(log), "--seed", str(seed), "--settle", str(settle_s)]
+async def start_readers(ses_url: str, log: Path, *, seed: int) -> asyncio.subprocess.Process:
+    """Readers who open and click by a seed until they are ended; each hit is a line of the log."""
+    arguments = ["--ses-url", ses_url, "--log", str(log), "--seed", str(seed)]
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "perf.readers", *arguments, stdout=asyncio.subprocess.PIPE
+        sys.executable, "-m", "perf.readers", *arguments, stdout=asyncio.subprocess.DEVNULL
     )
