@@ -24,7 +24,7 @@ from publishing.runtime.sealing import Sealer
 from publishing.runtime.settings import Settings, SettingsError, exit_on_settings_error, load_settings
 from publishing.stores import deliveries
 from publishing.stores.availability import is_unavailable
-from publishing.stores.deliveries import Claim, FenceLostError, Frame, Receipts, UnknownRunError
+from publishing.stores.deliveries import Claim, Claimant, FenceLostError, Frame, Receipts, UnknownRunError
 from publishing.stores.offsets import DATA_ERRORS, Place, advance_offset
 from schemas.messages import EngagementRecorded
 from sinks.burial import BurialLimit, BurialLimitError, PoisonError, bury
@@ -51,6 +51,7 @@ class Worker:
 
     def __init__(self, settings: Settings, desk: Desk, producer: AIOKafkaProducer) -> None:
         self._prefix = settings.topic_prefix
+        self._lease_s = settings.lease_s
         self._desk = desk
         self._producer = producer
         self._topic = DELIVERY[desk.channel.name, desk.lane]
@@ -80,9 +81,10 @@ class Worker:
 
     async def _claim(self, frame: Frame, place: Place, *, expected: int, after: int, leave: Leave) -> Claim:
         pool, consumer = self._desk.pool, self._desk.consumer
+        claimant = Claimant(consumer, self._lease_s)
         try:
             return await patiently(
-                lambda: deliveries.claim(pool, consumer, place, frame, expected=expected, after=after),
+                lambda: deliveries.claim(pool, claimant, place, frame, expected=expected, after=after),
                 leave=leave,
                 consumer=consumer,
                 random=self._desk.random,

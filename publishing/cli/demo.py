@@ -19,6 +19,7 @@ from publishing.cli.demonstration.simulators import Simulators
 from publishing.cli.failures import CommandError
 from publishing.cli.supervisor import Supervisor, commands_of
 from publishing.runtime.clock import monotonic_s
+from publishing.runtime.settings import environment
 
 FOLDER: Final = Path("build") / "demo"
 FAILED: Final = 1
@@ -82,7 +83,7 @@ def _alone(folder: Path) -> Iterator[None]:
 async def _demo(*, subscribers: int, keep: bool, kill: bool) -> int:
     progress = Progress(monotonic_s())
     progress.say("starting Kafka, PostgreSQL and Valkey (the first start downloads them)")
-    prepared = await installations.prepare(FOLDER, {})
+    prepared = await installations.prepare(FOLDER, environment())
     progress.say(f"services are up; Kafka at {prepared.addresses.kafka}")
     simulators = None
     supervisor = None

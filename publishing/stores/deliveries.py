@@ -55,6 +55,14 @@ class Slot:
     data_key: bytes | None = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Claimant:
+    """Who claims: the consumer whose fence advances, and for how many seconds what it claims is its own."""
+
+    consumer: str
+    lease_s: float = LEASE_S
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
     """What a frame's claim holds: the slots that are ours until the lease ends, under one claim number."""
@@ -67,6 +75,7 @@ class Claim:
     claim_id: int
     publication: str
     channel_version: int
+    lease_s: float
     slots: tuple[Slot, ...]
     # Destinations of the frame that the stored plan does not have: nobody planned them, so nobody sends them.
     unplanned: int
@@ -116,14 +125,14 @@ def _literal(numbers: Sequence[int] | Sequence[float]) -> str:
     return "{" + ",".join(map(repr, numbers)) + "}"
 
 
-async def claim(pool: Pool, consumer: str, place: Place, frame: Frame, *, expected: int, after: int) -> Claim:
+async def claim(pool: Pool, claimant: Claimant, place: Place, frame: Frame, *, expected: int, after: int) -> Claim:
     """Advance the fence and claim a frame's destinations in one statement; a claim may hold no slot.
 
     Raises FenceLostError when the partition has another owner, UnknownRunError; nothing has changed then.
     """
     rows = await pool.fetch(
         SQL.claim,
-        consumer,
+        claimant.consumer,
         place.topic,
         place.partition,
         expected,
@@ -141,7 +150,7 @@ async def claim(pool: Pool, consumer: str, place: Place, frame: Frame, *, expect
         frame.template_id,
         frame.template_version,
         frame.deadline_at,
-        LEASE_S,
+        claimant.lease_s,
     )
     first = rows[0]
     if not first["is_known"]:
@@ -157,6 +166,7 @@ async def claim(pool: Pool, consumer: str, place: Place, frame: Frame, *, expect
         claim_id=first["claim_id"],
         publication=first["publication"],
         channel_version=first["channel_version"],
+        lease_s=claimant.lease_s,
         slots=tuple(_slot(row) for row in rows if row["destination"] is not None),
         unplanned=len(frame.destinations) - first["planned"],
     )
@@ -185,7 +195,7 @@ async def submit(
     A destination in neither is no longer this claim's: it must not be sent, and needs no record.
     """
     rows = await pool.fetch(
-        SQL.submit, held.run_day, held.run_id, held.channel_id, held.claim_id, list(destinations), LEASE_S
+        SQL.submit, held.run_day, held.run_id, held.channel_id, held.claim_id, list(destinations), held.lease_s
     )
     refused = {row["destination"]: (State(row["verdict"]), row["reason"]) for row in rows if row["verdict"]}
     return frozenset(row["destination"] for row in rows if not row["verdict"]), refused

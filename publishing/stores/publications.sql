@@ -1,6 +1,7 @@
 -- name: create
 WITH mark AS (
-    SELECT last_batch_id FROM publishing_content_mark
+    -- Waits for a batch that is being written: it is either before this publication for every shard, or after.
+    SELECT last_batch_id FROM publishing_content_mark FOR SHARE
 ), made AS (
     INSERT INTO publishing_publications (name, status, definition, next_due_at, created_by)
     SELECT $1, $2, $3::jsonb || jsonb_build_object('after_content', last_batch_id), $4, $5 FROM mark

@@ -15,7 +15,7 @@ from publishing.local.addresses import ServiceAddresses
 from publishing.local.ports import choose_port
 from publishing.runtime.clock import now_ms
 from publishing.runtime.database import create_database, drop_database
-from publishing.runtime.settings import PREFIX, Settings, environment
+from publishing.runtime.settings import PREFIX, Settings
 from topics import apply as topics_apply
 
 ISSUER = "tidewire-demo"
@@ -54,14 +54,13 @@ def _key(kid: str) -> str:
     return f"{kid}:{base64.b64encode(secrets.token_bytes(32)).decode()}"
 
 
-async def prepare(folder: Path, extra: Mapping[str, str]) -> Installation:
-    """Start the services (unless the environment names them), make a database and the topics.
+async def prepare(folder: Path, outside: Mapping[str, str]) -> Installation:
+    """Start the services that the outside environment does not name, make a database and the topics.
 
     Raises LocalServicesError when a service cannot start.
     """
     shutil.rmtree(folder / "logs", ignore_errors=True)
     (folder / "logs").mkdir()
-    outside = environment()
     addresses = local.resolve(outside, folder / "services")
     name = f"tidewire_demo_{secrets.token_hex(4)}"
     database_url = await create_database(addresses.database, name)
@@ -81,7 +80,6 @@ async def prepare(folder: Path, extra: Mapping[str, str]) -> Installation:
         "TIDEWIRE_PUBLIC_URL": f"http://127.0.0.1:{port}",
         "TIDEWIRE_API_PORT": str(port),
         "TIDEWIRE_HEALTH_PORT": "0",
-        **extra,
     }
     installation = Installation(
         folder=folder,

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.faults
 MakeTopics = Callable[..., Awaitable[None]]
 StartSink = Callable[..., SinkProcess]
 SENDER = {"sender": "News <news@example.org>"}
-CONSUMER = "sink-email-bulk"
+CLAIMANT = deliveries.Claimant("sink-email-bulk")
 TOPIC = DELIVERY["email", "bulk"]
 
 
@@ -120,11 +120,11 @@ async def test_a_zombie_submits_nothing(stage: Stage) -> None:
     """A claim whose lease has ended, or that another claim has replaced, moves no row to submitted."""
     planned = await planned_rows(stage, 3)
     place = Place(TOPIC.name, 0)
-    zombie = await deliveries.claim(stage.pool, CONSUMER, place, frame_of(planned), expected=0, after=1)
+    zombie = await deliveries.claim(stage.pool, CLAIMANT, place, frame_of(planned), expected=0, after=1)
     assert len(zombie.slots) == 3
     await leases_end(stage)
     assert await deliveries.submit(stage.pool, zombie, planned.destinations) == (frozenset(), {})
-    successor = await deliveries.claim(stage.pool, CONSUMER, place, frame_of(planned), expected=1, after=2)
+    successor = await deliveries.claim(stage.pool, CLAIMANT, place, frame_of(planned), expected=1, after=2)
     assert len(successor.slots) == 3
     assert await deliveries.submit(stage.pool, zombie, planned.destinations) == (frozenset(), {})
     sendable, refused = await deliveries.submit(stage.pool, successor, planned.destinations)
@@ -137,21 +137,21 @@ async def test_a_fenced_worker_claims_nothing(stage: Stage) -> None:
     """A worker that expects another offset than the stored one changes nothing at all."""
     planned = await planned_rows(stage, 3)
     place = Place(TOPIC.name, 0)
-    first = await deliveries.claim(stage.pool, CONSUMER, place, frame_of(planned), expected=0, after=1)
+    first = await deliveries.claim(stage.pool, CLAIMANT, place, frame_of(planned), expected=0, after=1)
     assert first.slots
     with pytest.raises(FenceLostError):
-        await deliveries.claim(stage.pool, CONSUMER, place, frame_of(planned), expected=0, after=1)
+        await deliveries.claim(stage.pool, CLAIMANT, place, frame_of(planned), expected=0, after=1)
     with pytest.raises(FenceLostError):
-        await deliveries.claim(stage.pool, CONSUMER, place, frame_of(planned), expected=7, after=8)
+        await deliveries.claim(stage.pool, CLAIMANT, place, frame_of(planned), expected=7, after=8)
     assert await stage.pool.fetchval("SELECT next_offset FROM stream_offsets") == 1
-    again = await deliveries.claim(stage.pool, CONSUMER, place, frame_of(planned), expected=1, after=2)
+    again = await deliveries.claim(stage.pool, CLAIMANT, place, frame_of(planned), expected=1, after=2)
     assert again.slots == ()
 
 
 async def test_suppressed_between_claim_and_submission(stage: Stage) -> None:
     """A suppression that is written after the claim still stops the mail, and only that one."""
     planned = await planned_rows(stage, 3)
-    claim = await deliveries.claim(stage.pool, CONSUMER, Place(TOPIC.name, 0), frame_of(planned), expected=0, after=1)
+    claim = await deliveries.claim(stage.pool, CLAIMANT, Place(TOPIC.name, 0), frame_of(planned), expected=0, after=1)
     await stage.pool.execute(
         "INSERT INTO publishing_suppressions VALUES ($1, 'all', 'unsubscribed', 'test')", planned.destinations[1]
     )
@@ -163,7 +163,7 @@ async def test_suppressed_between_claim_and_submission(stage: Stage) -> None:
 async def test_results_are_written_whole_or_not_at_all(stage: Stage) -> None:
     """When one row has another owner, nothing is written, and the rows that are still ours are named."""
     planned = await planned_rows(stage, 2)
-    claim = await deliveries.claim(stage.pool, CONSUMER, Place(TOPIC.name, 0), frame_of(planned), expected=0, after=1)
+    claim = await deliveries.claim(stage.pool, CLAIMANT, Place(TOPIC.name, 0), frame_of(planned), expected=0, after=1)
     await deliveries.submit(stage.pool, claim, planned.destinations)
     await stage.pool.execute(
         "UPDATE publishing_deliveries SET claim_id = NULL, state = 'retry' WHERE destination = $1",
