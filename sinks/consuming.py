@@ -13,7 +13,6 @@ from publishing.runtime.logs import get_logger
 from publishing.runtime.settings import Settings
 from publishing.stores.deliveries import FenceLostError
 from publishing.stores.offsets import Place, Pool, load_offsets
-from sinks.burial import BurialLimitError
 from sinks.leaving import Leave
 from sinks.patience import LeftError, patiently
 from topics.model import Topic
@@ -28,6 +27,10 @@ MAX_POLL_INTERVAL_MS = 900_000
 SESSION_TIMEOUT_MS = 10_000
 
 log = get_logger(__name__)
+
+
+class BurialLimitError(Exception):
+    """Too much of this topic is poison: nothing more is buried and no offset advances; look at the last deployment."""
 
 
 class FrameWork(Protocol):

@@ -1,13 +1,29 @@
-"""Frames of deliveries as they arrive: decoded, and checked for what a schema cannot say."""
+"""Frames of deliveries as they arrive: decoded, checked for what a schema cannot say, and how many may be poison."""
 
+import math
+
+from publishing.domain.poison import PoisonLimit
+from publishing.runtime.burial import PoisonError
 from publishing.stores.deliveries import Frame
 from schemas.codec import decode
 from schemas.errors import SchemaError
 from schemas.messages import DeliveryRequested
-from sinks.burial import PoisonError
 from sinks.contract import MAX_ARTICLES
 
 MAX_DESTINATIONS = 500
+# A frame is up to 500 messages that nobody gets: a sink stops at a fifth of what a stream would bury. Frames may be
+# hours apart, and those of a bad deploy too, so that none is too old to count.
+POISON_WINDOW_RECORDS = 100
+POISON_LEAST = 20
+POISON_RATIO = 0.5
+POISON_WINDOW_S = math.inf
+
+
+def poison_limit() -> PoisonLimit:
+    """The limit of one sink."""
+    return PoisonLimit(
+        window_records=POISON_WINDOW_RECORDS, window_s=POISON_WINDOW_S, least=POISON_LEAST, ratio=POISON_RATIO
+    )
 
 
 def read_frame(payload: bytes | None, *, kind: str, lane: str) -> Frame:

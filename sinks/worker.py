@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from publishing.runtime import failpoints, metrics
+from publishing.runtime.burial import Burial, Headers, PoisonError, Send
 from publishing.runtime.clock import monotonic_s, utc_now
 from publishing.runtime.correlation import accept_traceparent, header, record_headers
 from publishing.runtime.database import check_installation, open_pool
@@ -27,11 +28,10 @@ from publishing.stores.availability import is_unavailable
 from publishing.stores.deliveries import Claim, Claimant, FenceLostError, Frame, Receipts, UnknownRunError
 from publishing.stores.offsets import DATA_ERRORS, Place, advance_offset
 from schemas.messages import EngagementRecorded
-from sinks.burial import BurialLimit, BurialLimitError, PoisonError, bury
 from sinks.channels import load
 from sinks.composing import Composer
-from sinks.consuming import Consumption
-from sinks.frames import read_frame
+from sinks.consuming import BurialLimitError, Consumption
+from sinks.frames import poison_limit, read_frame
 from sinks.leaving import Leave
 from sinks.patience import patiently
 from sinks.sending import Desk, Sending
@@ -50,12 +50,11 @@ class Worker:
     """Works on the records of one delivery topic."""
 
     def __init__(self, settings: Settings, desk: Desk, producer: AIOKafkaProducer) -> None:
-        self._prefix = settings.topic_prefix
         self._lease_s = settings.lease_s
         self._desk = desk
-        self._producer = producer
         self._topic = DELIVERY[desk.channel.name, desk.lane]
-        self._limit = BurialLimit()
+        self._limit = poison_limit()
+        self._burial = Burial(settings.topic_prefix, dead_letters(producer), utc_now)
         self.consumption = Consumption(settings, desk.pool, topic=self._topic, consumer=desk.consumer, work=self.work)
 
     async def work(self, record: Any, place: Place, *, expected: int, leave: Leave) -> None:
@@ -71,7 +70,7 @@ class Worker:
         except PoisonError as error:
             await self._bury(record, place, error, expected=expected, leave=leave)
             return
-        self._limit.note(is_poison=False)
+        self._limit.note(is_poison=False, now_s=monotonic_s())
         failpoint("sink.after_claim")
         if claim.unplanned:
             log.warning("destinations.unplanned", count=claim.unplanned, run_id=claim.run_id)
@@ -95,10 +94,10 @@ class Worker:
             raise PoisonError("refused_by_database", type(error).__name__) from error
 
     async def _bury(self, record: Any, place: Place, error: PoisonError, *, expected: int, leave: Leave) -> None:
-        self._limit.note(is_poison=True)
+        self._limit.note(is_poison=True, now_s=monotonic_s())
         if self._limit.is_exceeded:
             raise BurialLimitError
-        await bury(self._producer, self._topic, self._prefix, record, error=error, now=utc_now())
+        await self._burial.bury(record, error)
         pool, consumer, after = self._desk.pool, self._desk.consumer, record.offset + 1
         is_ours = await patiently(
             lambda: advance_offset(pool, consumer, place, expected=expected, after=after),
@@ -109,6 +108,15 @@ class Worker:
         if not is_ours:
             raise FenceLostError
         metrics.RECORDS.labels(consumer, self._topic.name, "buried").inc()
+
+
+def dead_letters(producer: AIOKafkaProducer) -> Send:
+    """What sends a buried record."""
+
+    async def send(topic: str, value: bytes, key: bytes, headers: Headers) -> object:
+        return await send_frame(producer, topic, value, partition=0, key=key, headers=headers)
+
+    return send
 
 
 def publisher(

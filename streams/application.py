@@ -11,14 +11,13 @@ import faust
 from aiokafka import AIOKafkaProducer
 from faust.types import TP
 
+from publishing.runtime.burial import Burial, Headers, PoisonError
 from publishing.runtime.clock import monotonic_s, utc_now
 from publishing.runtime.producer import send_frame
 from publishing.runtime.settings import Settings
 from publishing.stores.offsets import Place, Pool, load_offsets
-from streams.burial import Burial, Headers, PoisonError, Record
 from streams.fenced import Fence, FencedTransport, OnAssigned
-from streams.guard import Decode, Guard, Surroundings
-from streams.limit import PoisonLimit
+from streams.guard import Decode, Guard, StreamRecord, Surroundings, poison_limit
 from streams.stopping import kill_self, stop_on_poison
 from topics.model import Topic
 
@@ -77,7 +76,7 @@ class StreamApp(faust.App):
         self.on_assigned_callbacks: list[OnAssigned] = []
         self.fence = Fence(settings.topic_prefix, self._load_offsets)
         self.burial = Burial(settings.topic_prefix, self._send_dead_letter, utc_now)
-        self.limit = PoisonLimit()
+        self.limit = poison_limit()
         self.kill: Callable[[str], None] = kill_self
         self.opened_pool: Pool | None = None
         self.opened_producer: AIOKafkaProducer | None = None
@@ -146,9 +145,9 @@ def raw_topic(app: StreamApp, settings: Settings, topic: Topic, *, fenced: bool 
     )
 
 
-def by_partition(events: Iterable[Any]) -> dict[TP, list[Record]]:
+def by_partition(events: Iterable[Any]) -> dict[TP, list[StreamRecord]]:
     """The records of a `take_events` batch by partition, in offset order."""
-    found: dict[TP, list[Record]] = {}
+    found: dict[TP, list[StreamRecord]] = {}
     for event in events:
         found.setdefault(event.message.tp, []).append(event.message)
     for records in found.values():

@@ -14,8 +14,7 @@ from schemas.codec import decode
 from schemas.frames import decode_frame
 from schemas.messages import ContentReady, Message, PublicationChanged, PublicationDue, SubscriberChanged
 from streams.application import StreamApp, by_partition, create_app, raw_topic
-from streams.burial import Record
-from streams.guard import Batch, Guard, Write
+from streams.guard import Batch, Guard, StreamRecord, Write
 from streams.learning import Learning
 from streams.looping import repeat
 from streams.planner import Planner
@@ -97,10 +96,10 @@ class Audience:
         )
 
 
-def message_of(message_type: type[M]) -> Callable[[Record], M]:
+def message_of(message_type: type[M]) -> Callable[[StreamRecord], M]:
     """How records of a topic become its message; raises SchemaError, after which the guard buries the record."""
 
-    def decoded(record: Record) -> M:
+    def decoded(record: StreamRecord) -> M:
         return decode(record.value or b"", message_type)
 
     return decoded

@@ -5,6 +5,7 @@ from typing import Any
 
 from publishing.domain.windows import NO_WATERMARK, Frame, fold, frame_id
 from publishing.runtime import metrics
+from publishing.runtime.burial import pairs
 from publishing.runtime.correlation import header
 from publishing.runtime.failpoints import failpoint
 from publishing.runtime.settings import Settings
@@ -13,8 +14,7 @@ from publishing.stores.offsets import Place
 from schemas.errors import MalformedPayloadError
 from schemas.frames import decode_frame
 from streams.application import StreamApp, by_partition, create_app, raw_topic
-from streams.burial import Record, pairs
-from streams.guard import Batch
+from streams.guard import Batch, StreamRecord
 from streams.serve import run
 from topics.catalog import ENGAGEMENT_RECORDED
 
@@ -25,7 +25,7 @@ BATCH_WITHIN_S = 0.1
 REPEATING_SOURCES = ("tidewire/ledger", "tidewire/outbox")
 
 
-def decode(record: Record) -> Frame:
+def decode(record: StreamRecord) -> Frame:
     """The frame of a record; raises SchemaError, after which the guard buries it."""
     if record.value is None:
         raise MalformedPayloadError("has no value")

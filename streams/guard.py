@@ -4,27 +4,39 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from faust.types import TP
 
+from publishing.domain.poison import PoisonLimit
 from publishing.runtime import metrics
+from publishing.runtime.burial import Burial, PoisonError, Record
 from publishing.runtime.logs import get_logger
 from publishing.stores.offsets import DATA_ERRORS
 from schemas.errors import SchemaError
-from streams.burial import Burial, PoisonError, Record
 from streams.fenced import Fence
-from streams.limit import PoisonLimit
 
 # Outcomes unknown after this are settled by the fence, so that a hung connection costs one retry.
 WRITE_LIMIT_S = 30.0
 FIRST_BACKOFF_S = 0.05
 MAX_BACKOFF_S = 2.0
+# A poll of a stream brings hundreds of records of many producers: fewer would let one producer's batch stop everybody.
+POISON_WINDOW_RECORDS = 200
+POISON_LEAST = 100
+POISON_RATIO = 0.5
+# A trickle of poison over hours is no bad deploy.
+POISON_WINDOW_S = 600.0
 POISON: tuple[type[Exception], ...] = (SchemaError, PoisonError, *DATA_ERRORS)
 
 T = TypeVar("T")
 
 log = get_logger(__name__)
+
+
+class StreamRecord(Record, Protocol):
+    """A consumed record as Faust gives it; `timestamp` is in seconds since 1970."""
+
+    timestamp: float
 
 
 class PoisonLimitError(Exception):
@@ -35,7 +47,7 @@ class PoisonLimitError(Exception):
 class Item(Generic[T]):
     """One decoded record."""
 
-    record: Record
+    record: StreamRecord
     value: T
 
     @property
@@ -54,7 +66,7 @@ class Batch(Generic[T]):
     items: Sequence[Item[T]]
 
 
-Decode = Callable[[Record], T]
+Decode = Callable[[StreamRecord], T]
 Write = Callable[[Batch[T]], Awaitable[bool]]
 
 
@@ -66,6 +78,13 @@ class Surroundings:
     monotonic_s: Callable[[], float]
     chance: random.Random
     stop: Callable[[PoisonLimitError], Awaitable[None]]
+
+
+def poison_limit() -> PoisonLimit:
+    """The limit of one worker of a stream: all its guards share one."""
+    return PoisonLimit(
+        window_records=POISON_WINDOW_RECORDS, window_s=POISON_WINDOW_S, least=POISON_LEAST, ratio=POISON_RATIO
+    )
 
 
 def backoff_s(attempt: int, chance: random.Random) -> float:
@@ -101,7 +120,7 @@ class Guard(Generic[T]):
         self._limit = limit
         self._world = world
 
-    async def guarded(self, tp: TP, records: Sequence[Record], write: Write[T]) -> None:
+    async def guarded(self, tp: TP, records: Sequence[StreamRecord], write: Write[T]) -> None:
         """Apply the records of one partition, in offset order, with `write(batch)`; never raises.
 
         `write` is one statement, all or nothing; it returns False when the fence was lost. This returns only when every
@@ -115,7 +134,7 @@ class Guard(Generic[T]):
             await self._world.stop(error)
         metrics.BATCH_SECONDS.labels(self._consumer).observe(self._world.monotonic_s() - started_s)
 
-    async def _apply(self, work: _Pass[T], records: Sequence[Record]) -> None:
+    async def _apply(self, work: _Pass[T], records: Sequence[StreamRecord]) -> None:
         attempt = 0
         due = records
         while True:
@@ -142,7 +161,7 @@ class Guard(Generic[T]):
                 await self._world.sleep(backoff_s(attempt, self._world.chance))
                 attempt += 1
 
-    async def _due(self, tp: TP, records: Sequence[Record]) -> Sequence[Record]:
+    async def _due(self, tp: TP, records: Sequence[StreamRecord]) -> Sequence[StreamRecord]:
         if not self._fence.is_loaded(tp):
             await self._fence.reload(tp)
         expected = self._fence.expected(tp)
@@ -150,7 +169,7 @@ class Guard(Generic[T]):
         self._count(tp, "replayed", len(records) - len(due))
         return due
 
-    async def _write(self, work: _Pass[T], due: Sequence[Record]) -> bool:
+    async def _write(self, work: _Pass[T], due: Sequence[StreamRecord]) -> bool:
         for record in due:
             self._decode_once(work, record)
             if record.offset in work.poison:
@@ -166,7 +185,7 @@ class Guard(Generic[T]):
             self._limit.note(is_poison=False, now_s=self._world.monotonic_s())
         return True
 
-    def _decode_once(self, work: _Pass[T], record: Record) -> None:
+    def _decode_once(self, work: _Pass[T], record: StreamRecord) -> None:
         if record.offset in work.decoded or record.offset in work.poison:
             return
         try:
@@ -174,7 +193,7 @@ class Guard(Generic[T]):
         except POISON as error:
             work.poison[record.offset] = error
 
-    async def _bury_once(self, work: _Pass[T], record: Record) -> None:
+    async def _bury_once(self, work: _Pass[T], record: StreamRecord) -> None:
         if record.offset not in work.noted:
             work.noted.add(record.offset)
             self._limit.note(is_poison=True, now_s=self._world.monotonic_s())

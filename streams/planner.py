@@ -10,6 +10,7 @@ from publishing.domain.matching import content_matches
 from publishing.domain.planning import Order, Plan, deadline_of, plan
 from publishing.domain.publications import Publication
 from publishing.runtime import metrics
+from publishing.runtime.burial import PoisonError, pairs
 from publishing.runtime.clock import monotonic_s
 from publishing.runtime.correlation import accept_traceparent, header
 from publishing.runtime.failpoints import failpoint
@@ -21,7 +22,6 @@ from publishing.stores.plans import Encoded, Step
 from schemas.codec import encode
 from schemas.messages import ContentItem, ContentReady, PublicationDue
 from streams.application import StreamApp
-from streams.burial import PoisonError, pairs
 from streams.catalogue import Catalogue, made_by_content
 from streams.emission import Emission
 from streams.guard import Batch

@@ -10,6 +10,7 @@ from faust.types import TP
 from publishing.domain.content import ContentError, ReviewedContent, check, newest_versions, reviewed
 from publishing.domain.quality import LocalScorer, Scorer
 from publishing.runtime import metrics
+from publishing.runtime.burial import pairs
 from publishing.runtime.clock import utc_now
 from publishing.runtime.correlation import accept_traceparent, header, record_headers
 from publishing.runtime.failpoints import failpoint
@@ -21,8 +22,7 @@ from schemas.codec import decode, encode
 from schemas.errors import SchemaError
 from schemas.messages import ContentReady, ContentSubmitted
 from streams.application import StreamApp, by_partition, create_app, raw_topic
-from streams.burial import Record, pairs
-from streams.guard import Batch
+from streams.guard import Batch, StreamRecord
 from streams.looping import repeat
 from streams.serve import run
 from topics.catalog import CONTENT_READY, CONTENT_SUBMITTED
@@ -128,13 +128,13 @@ class Review:
             failpoint("review.after_emit")
 
 
-def submitted_at(record: Record, now: dt.datetime) -> dt.datetime:
+def submitted_at(record: StreamRecord, now: dt.datetime) -> dt.datetime:
     """When the broker or the producer says the record was made; now where that is beyond a clock's likely error."""
     at = dt.datetime.fromtimestamp(max(record.timestamp, 0.0), dt.UTC)
     return at if now - dt.timedelta(days=7) <= at <= now + MAX_CLOCK_SKEW else now
 
 
-def decoded(record: Record) -> ContentSubmitted:
+def decoded(record: StreamRecord) -> ContentSubmitted:
     """The item of a record, checked; raises SchemaError, after which the guard buries the record."""
     item = decode(record.value or b"", ContentSubmitted)
     try:

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 
 from faust.types import TP
 
+from publishing.domain.poison import PoisonLimit
+from publishing.runtime.burial import Burial, Headers
 from publishing.stores.offsets import Place
-from streams.burial import Burial, Headers, Record
 from streams.fenced import Fence
-from streams.guard import Batch, Guard, PoisonLimitError, Surroundings
-from streams.limit import PoisonLimit
+from streams.guard import Batch, Guard, PoisonLimitError, StreamRecord, Surroundings, poison_limit
 from topics.catalog import ENGAGEMENT_RECORDED
 
 PREFIX = "x."
@@ -33,7 +33,7 @@ class FakeRecord:
     key: bytes | None = None
 
 
-def records_of(*values: bytes, first: int = 0) -> list[Record]:
+def records_of(*values: bytes, first: int = 0) -> list[StreamRecord]:
     """Records with these values at offsets from `first`."""
     return [FakeRecord(first + place, value) for place, value in enumerate(values)]
 
@@ -126,10 +126,10 @@ class Bench:
             decode,  # type: ignore[arg-type]  # a test's decoder
             fence=self.fence,
             burial=Burial(PREFIX, self.dlq.send, lambda: NOON),
-            limit=limit or PoisonLimit(),
+            limit=limit or poison_limit(),
             world=self.world.surroundings(),
         )
 
-    async def take(self, records: Sequence[Record]) -> None:
+    async def take(self, records: Sequence[StreamRecord]) -> None:
         """Pass records of the one partition through the guard."""
         await self.guard.guarded(PARTITION, records, self.database.write)

@@ -4,12 +4,12 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from publishing.domain.poison import PoisonLimit
+from publishing.runtime.burial import Burial
 from publishing.runtime.failpoints import failpoint
 from publishing.stores import engagement as store
 from publishing.stores.offsets import advance_offset
 from streams import engagement
-from streams.burial import Burial
-from streams.limit import PoisonLimit
 
 FENCE_END = "\n),\nids AS MATERIALIZED ("
 

@@ -3,27 +3,24 @@
 import dataclasses
 from datetime import UTC, date, datetime
 from random import Random
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka.errors import MessageSizeTooLargeError
 from hypothesis import given
 from hypothesis import strategies as st
 
 from publishing.domain.ledger import State
+from publishing.runtime.burial import PoisonError
 from publishing.stores.deliveries import Claim, Result, Slot
 from schemas.codec import encode
 from schemas.frames import KINDS, decode_frame
 from schemas.messages import DeliveryRequested, Lane
 from sinks.backoff import CAP_S, MAX_ATTEMPTS, delay_s, result_of
-from sinks.burial import BurialLimit, PoisonError, bury
 from sinks.contract import Accepted, Ambiguous, Outcome, Refused, Retry
-from sinks.frames import read_frame
+from sinks.frames import poison_limit, read_frame
 from sinks.pacing import LEAST_SHARE, Pacer
 from sinks.receipts import receipts_of
 from sinks.retry_after import body_retry_after, capped, parse_retry_after
-from topics.catalog import DELIVERY
 
 pytestmark = pytest.mark.unit
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
@@ -56,6 +53,7 @@ def claim_of(*slots: Slot) -> Claim:
         claim_id=5,
         publication="Weekly",
         channel_version=1,
+        lease_s=60.0,
         slots=slots,
         unplanned=0,
     )
@@ -246,49 +244,8 @@ def test_receipts_say_what_the_ledger_says() -> None:
     ("good", "poison", "is_exceeded"), [(20, 19, False), (19, 20, True), (80, 20, False), (0, 20, True)]
 )
 def test_the_limit_of_burials(good: int, poison: int, is_exceeded: bool) -> None:  # noqa: FBT001
-    """A sink stops when over half of the last records, and at least twenty, are poison."""
-    limit = BurialLimit()
-    for _ in range(good):
-        limit.note(is_poison=False)
-    for _ in range(poison):
-        limit.note(is_poison=True)
+    """A sink stops when over half of the last records, and at least twenty, are poison, however slowly they come."""
+    limit = poison_limit()
+    for hour in range(good + poison):
+        limit.note(is_poison=hour >= good, now_s=hour * 3_600.0)
     assert limit.is_exceeded is is_exceeded
-
-
-class KeptRecords:
-    """A producer that keeps what it is given, and refuses what is over its limit."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self.max_bytes = max_bytes
-        self.sent: list[tuple[str, bytes, bytes, dict[str, bytes]]] = []
-
-    async def send_and_wait(self, topic: str, value: bytes, *, key: bytes, headers: list[tuple[str, bytes]]) -> object:
-        """Keep one record."""
-        if len(value) > self.max_bytes:
-            raise MessageSizeTooLargeError
-        self.sent.append((topic, value, key, dict(headers)))
-        return None
-
-
-async def test_a_burial_says_where_and_why() -> None:
-    """The raw bytes go to the topic's DLQ with source, reason and the source's other headers."""
-    sender = KeptRecords(max_bytes=100_000)
-    topic = DELIVERY["email", "bulk"]
-    record = SimpleNamespace(partition=3, offset=9, value=b"raw", headers=(("traceparent", b"t"), ("reason", b"old")))
-    await bury(sender, topic, "p.", record, error=PoisonError("shape", "detail"), now=NOW)
-    ((name, value, key, headers),) = sender.sent
-    assert (name, value, key) == (f"p.{topic.name}.dlq", b"raw", f"{topic.name}/3/9".encode())
-    assert headers["reason"] == b"shape"
-    assert headers["error"] == b"detail"
-    assert headers["traceparent"] == b"t"
-    assert headers["source_offset"] == b"9"
-
-
-async def test_what_does_not_fit_is_cut() -> None:
-    """A record that is too large for the DLQ is buried cut, and says so."""
-    sender = KeptRecords(max_bytes=70_000)
-    record = SimpleNamespace(partition=0, offset=0, value=b"x" * 90_000, headers=None)
-    await bury(sender, DELIVERY["email", "bulk"], "", record, error=PoisonError("malformed"), now=NOW)
-    ((_, value, _, headers),) = sender.sent
-    assert len(value) < 70_000
-    assert headers["truncated_from_bytes"] == b"90000"

@@ -7,21 +7,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from publishing.domain.poison import PoisonLimit
+from publishing.runtime.burial import PoisonError
 from schemas.errors import MalformedPayloadError
-from streams.burial import PoisonError, Record
-from streams.guard import MAX_BACKOFF_S, backoff_s
-from streams.limit import PoisonLimit
+from streams.guard import MAX_BACKOFF_S, StreamRecord, backoff_s
 from tests.fakes.streams import PARTITION, Bench, records_of
 
 pytestmark = pytest.mark.unit
 
 
-def decode(record: Record) -> bytes:
+def decode(record: StreamRecord) -> bytes:
     """A value that starts with `bad` is poison."""
     assert record.value is not None
     if record.value.startswith(b"bad"):
         raise MalformedPayloadError("is bad")
     return record.value
+
+
+def no_limit() -> PoisonLimit:
+    """A limit that nothing exceeds."""
+    return PoisonLimit(window_records=200, window_s=600.0, least=10**9, ratio=0.5)
 
 
 async def test_a_good_batch_is_applied_and_the_fence_moves() -> None:
@@ -124,7 +129,7 @@ async def test_mostly_poison_stops_the_worker_before_the_fence_moves() -> None:
 
 async def test_without_the_limit_everything_would_be_buried() -> None:
     """The mutant of the limit: a bad deploy empties the topic into the DLQ."""
-    bench = Bench(decode, limit=PoisonLimit(least=10**9))
+    bench = Bench(decode, limit=no_limit())
     for first in range(0, 200, 20):
         await bench.take(records_of(*[b"bad"] * 20, first=first))
     assert not bench.world.stopped_by
@@ -147,7 +152,7 @@ async def test_records_before_any_load_are_loaded_for() -> None:
 )
 async def test_any_script_of_faults_is_exact(values: list[bytes], cuts: list[int], faults: list[str]) -> None:
     """Whatever fails when, every good record is applied exactly once, in order, and each poison one is buried once."""
-    bench = Bench(decode, limit=PoisonLimit(least=10**9))
+    bench = Bench(decode, limit=no_limit())
     bench.database.refused[b"refused"] = asyncpg.DataError("x")
     records = records_of(*values)
     bench.database.failures = [OSError() for fault in faults if fault == "before"]

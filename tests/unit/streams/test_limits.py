@@ -5,7 +5,8 @@ import threading
 
 import pytest
 
-from streams.limit import PoisonLimit
+from publishing.domain.poison import PoisonLimit
+from streams.guard import poison_limit
 from streams.watchdog import LineBudget, RebalanceWatch, Watchdog
 
 pytestmark = pytest.mark.unit
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.unit
 
 def noted(pattern: str, *, every_s: float = 0.0) -> PoisonLimit:
     """A limit after a pattern of p(oison) and g(ood) records."""
-    limit = PoisonLimit()
+    limit = poison_limit()
     for place, letter in enumerate(pattern):
         limit.note(is_poison=letter == "p", now_s=place * every_s)
     return limit

@@ -23,27 +23,25 @@ log = get_logger(__name__)
 
 
 class Record(Protocol):
-    """What the frame needs of a consumed record; Faust's Message is one."""
+    """What a burial needs of a consumed record: Faust's Message and aiokafka's ConsumerRecord are such records."""
 
     topic: str
     partition: int
     offset: int
-    timestamp: float
     headers: object
-    key: bytes | None
     value: bytes | None
 
 
 class PoisonError(Exception):
-    """A record that no retry can make good: bury it; `reason` is one word for the DLQ's header."""
+    """A record that no retry can make good: bury it; `reason` is one word for the DLQ's header, `detail` its error."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(detail or reason)
         self.reason = reason
 
 
 def pairs(headers: object) -> Headers:
-    """The headers of a record as pairs, in their order; Faust gives a list, a mapping or nothing."""
+    """The headers of a record as pairs, in their order; consumers give a list, a tuple, a mapping or nothing."""
     if isinstance(headers, Mapping):
         return list(headers.items())
     return list(headers) if isinstance(headers, Sequence) else []
@@ -52,7 +50,7 @@ def pairs(headers: object) -> Headers:
 def reason_of(error: Exception) -> tuple[str, str]:
     """The DLQ's reason and error text: the text of our own errors only, as a database's may quote values."""
     if isinstance(error, PoisonError):
-        return error.reason, error.reason
+        return error.reason, str(error)[:MAX_ERROR_CHARACTERS]
     if isinstance(error, SchemaError):
         return error.reason, f"{type(error).__name__}: {error}"[:MAX_ERROR_CHARACTERS]
     return "refused_by_database", type(error).__name__

@@ -4,8 +4,8 @@ import asyncpg
 import pytest
 from aiokafka.errors import MessageSizeTooLargeError
 
+from publishing.runtime.burial import MAX_KEPT_BYTES, Burial, PoisonError, pairs
 from schemas.errors import UnknownSchemaIdError
-from streams.burial import MAX_KEPT_BYTES, Burial, PoisonError, pairs
 from tests.fakes.streams import NOON, PREFIX, FakeDlq, FakeRecord
 
 pytestmark = pytest.mark.unit
@@ -48,9 +48,11 @@ async def test_a_databases_words_stay_out_of_the_headers() -> None:
 
 
 async def test_an_own_reason_is_taken() -> None:
-    """A PoisonError names its reason itself."""
+    """A PoisonError names its reason itself, and says more where it knows more."""
     *_, headers = await buried(FakeRecord(1, None), PoisonError("odd"))
-    assert headers["reason"] == b"odd"
+    assert (headers["reason"], headers["error"]) == (b"odd", b"odd")
+    *_, headers = await buried(FakeRecord(1, None), PoisonError("shape", "x" * 10_000))
+    assert (headers["reason"], headers["error"]) == (b"shape", b"x" * 500)
 
 
 async def test_a_record_too_large_with_our_headers_is_cut() -> None:
