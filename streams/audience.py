@@ -16,7 +16,7 @@ from schemas.messages import ContentReady, Message, PublicationChanged, Publicat
 from streams.application import StreamApp, by_partition, create_app, raw_topic
 from streams.guard import Batch, Guard, StreamRecord, Write
 from streams.learning import Learning
-from streams.looping import repeat
+from streams.loops import Loop, repeat
 from streams.planner import Planner
 from streams.pool import PoolTable
 from streams.serve import run
@@ -123,7 +123,8 @@ def build(settings: Settings) -> StreamApp:
     @app.task  # type: ignore[untyped-decorator]  # faust's types
     async def tend() -> None:
         """Look after the shards."""
-        await repeat("audience.tend", audience.tend, every_s=LOOK_EVERY_S)
+        # Faust cancels the task when the app stops.
+        await repeat(Loop("audience.tend", audience.tend, LOOK_EVERY_S), asyncio.Event(), asyncio.Lock())
 
     return app
 

@@ -24,7 +24,7 @@ class Loop:
     """A step, repeated at once while it returns True (more work waits) and after pause_s seconds otherwise."""
 
     name: str
-    step: Callable[[], Awaitable[bool]]
+    step: Callable[[], Awaitable[bool | None]]
     pause_s: float
 
 

@@ -23,7 +23,7 @@ from schemas.errors import SchemaError
 from schemas.messages import ContentReady, ContentSubmitted
 from streams.application import StreamApp, by_partition, create_app, raw_topic
 from streams.guard import Batch, StreamRecord
-from streams.looping import repeat
+from streams.loops import Loop, repeat
 from streams.serve import run
 from topics.catalog import CONTENT_READY, CONTENT_SUBMITTED
 
@@ -165,7 +165,8 @@ def build(settings: Settings) -> StreamApp:
     @app.task  # type: ignore[untyped-decorator]  # faust's types
     async def resend() -> None:
         """Produce what an earlier worker stored and did not produce."""
-        await repeat("review.resend", review.resend, every_s=RESEND_EVERY_S)
+        # Faust cancels the task when the app stops.
+        await repeat(Loop("review.resend", review.resend, RESEND_EVERY_S), asyncio.Event(), asyncio.Lock())
 
     return app
 

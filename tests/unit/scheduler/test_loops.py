@@ -48,6 +48,22 @@ async def test_a_step_with_more_work_is_repeated_at_once() -> None:
     assert passes == 100
 
 
+async def test_a_step_that_says_nothing_pauses_and_ends_when_cancelled() -> None:
+    """None is no more work: the step waits for its pause, and a framework that cancels the loop ends it."""
+    passes = 0
+
+    async def step() -> None:
+        nonlocal passes
+        passes += 1
+
+    looping = asyncio.create_task(repeat(Loop("unit_silent", step, 3600.0), asyncio.Event(), asyncio.Lock()))
+    await asyncio.sleep(0.05)
+    looping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await looping
+    assert passes == 1
+
+
 async def test_failing_loops_take_turns() -> None:
     """Loops that fail together try one after the other: a server that is away is not stormed."""
     stopping, turns = asyncio.Event(), asyncio.Lock()
