@@ -31,9 +31,7 @@ async def start(environment: dict[str, str]) -> AsyncIterator[Start]:
     started: list[asyncio.subprocess.Process] = []
 
     async def begin(failpoints: str = "") -> asyncio.subprocess.Process:
-        # A scheduler signs no links and opens no addresses: it runs without the keys.
-        variables = {name: value for name, value in environment.items() if not name.endswith("_KEYS")}
-        variables["TIDEWIRE_FAILPOINTS"] = failpoints
+        variables = {**environment, "TIDEWIRE_FAILPOINTS": failpoints}
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "streams.scheduler", env=variables, stderr=asyncio.subprocess.PIPE
         )

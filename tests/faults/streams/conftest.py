@@ -118,8 +118,5 @@ async def stage(
 ) -> AsyncIterator[Stage]:
     """A stage with its topic."""
     await make_topics(ENGAGEMENT_RECORDED)
-    variables = {
-        name: value for name, value in environment.items() if not name.endswith(("_TRACKING_KEYS", "_SEAL_KEYS"))
-    }
     async with open_producer(settings) as producer:
-        yield Stage(settings, pool, producer, variables)
+        yield Stage(settings, pool, producer, environment)

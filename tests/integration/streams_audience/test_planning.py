@@ -66,7 +66,7 @@ async def frames_of(settings: Settings, run_id: int, topic: Any = EMAIL) -> list
 
 @pytest.mark.usefixtures("all_topics")
 async def test_a_due_run_reaches_every_reader_of_its_audience(
-    settings: Settings, worker_environment: dict[str, str], pool: asyncpg.Pool
+    settings: Settings, environment: dict[str, str], pool: asyncpg.Pool
 ) -> None:
     """300 readers, half of them in the audience: 150 planned, 150 excluded, the view holds, the frames agree."""
     shards = settings.audience_shards
@@ -77,7 +77,7 @@ async def test_a_due_run_reaches_every_reader_of_its_audience(
         pool, channels=[channel], audience={"attributes": {"plan": "pro"}}, selection={"count": 3}
     )
     run = await add_run(pool, publication, shards=shards)
-    async with stream_worker(AUDIENCE, worker_environment):
+    async with stream_worker(AUDIENCE, environment):
         await send_content(settings, batch)
         after = {shard: numbers[-1] for shard, numbers in changes.items()}
         await send_due(settings, publication, run, after_subscribers=after, after_content=batch.batch_id)
@@ -98,7 +98,7 @@ async def test_a_due_run_reaches_every_reader_of_its_audience(
 
 @pytest.mark.usefixtures("all_topics")
 async def test_a_worker_killed_between_frames_leaves_the_rest_to_its_successor(
-    settings: Settings, worker_environment: dict[str, str], pool: asyncpg.Pool
+    settings: Settings, environment: dict[str, str], pool: asyncpg.Pool
 ) -> None:
     """Killed while it produces, a plan is produced to the end by the next worker, and nothing is planned twice."""
     shards = settings.audience_shards
@@ -107,13 +107,13 @@ async def test_a_worker_killed_between_frames_leaves_the_rest_to_its_successor(
     batch = await add_content(pool, 6)
     publication = await add_publication(pool, channels=[channel])
     run = await add_run(pool, publication, shards=shards)
-    async with stream_worker(AUDIENCE, worker_environment, failpoints="audience.between_frames:2:KILL") as first:
+    async with stream_worker(AUDIENCE, environment, failpoints="audience.between_frames:2:KILL") as first:
         await send_due(settings, publication, run, after_subscribers={}, after_content=batch.batch_id)
         assert await first.exited() == -signal.SIGKILL
         assert "HIT audience.between_frames" in first.lines
     assert await pool.fetchval("SELECT count(*) FROM publishing_plans WHERE emitted_at IS NULL") > 0
     before = await pool.fetch("SELECT run_id, shard, chunk, frame FROM publishing_plans ORDER BY run_id, shard, chunk")
-    async with stream_worker(AUDIENCE, worker_environment):
+    async with stream_worker(AUDIENCE, environment):
         await eventually(lambda: planned_by_all(pool, run[0]), what="the rest of the frames")
     after = await pool.fetch("SELECT run_id, shard, chunk, frame FROM publishing_plans ORDER BY run_id, shard, chunk")
     assert [row for row in after if row in before] == before
@@ -126,7 +126,7 @@ async def test_a_worker_killed_between_frames_leaves_the_rest_to_its_successor(
 
 @pytest.mark.usefixtures("all_topics")
 async def test_a_run_sees_the_subscribers_that_were_written_before_it(
-    settings: Settings, worker_environment: dict[str, str], pool: asyncpg.Pool
+    settings: Settings, environment: dict[str, str], pool: asyncpg.Pool
 ) -> None:
     """Readers whose change arrives after the due record are planned: the shard waits for their change number."""
     shards = settings.audience_shards
@@ -134,7 +134,7 @@ async def test_a_run_sees_the_subscribers_that_were_written_before_it(
     batch = await add_content(pool, 3)
     await add_subscribers(pool, 1, 40, shards=shards)
     publication = await add_publication(pool, channels=[channel])
-    async with stream_worker(AUDIENCE, worker_environment) as worker:
+    async with stream_worker(AUDIENCE, environment) as worker:
         await worker.wrote("shard.loaded", times=shards)
         changes = await add_subscribers(pool, 41, 140, shards=shards)
         run = await add_run(pool, publication, shards=shards)
@@ -148,14 +148,14 @@ async def test_a_run_sees_the_subscribers_that_were_written_before_it(
 
 @pytest.mark.usefixtures("all_topics")
 async def test_a_run_whose_changes_never_arrive_is_planned_from_the_database(
-    settings: Settings, worker_environment: dict[str, str], pool: asyncpg.Pool
+    settings: Settings, environment: dict[str, str], pool: asyncpg.Pool
 ) -> None:
     """When the changes are lost on the way, the shard reads itself again after ten seconds and plans everybody."""
     shards = settings.audience_shards
     channel = await add_channel(pool, "email", name="mail", shards=shards)
     await add_content(pool, 3)
     publication = await add_publication(pool, channels=[channel])
-    async with stream_worker(AUDIENCE, worker_environment) as worker:
+    async with stream_worker(AUDIENCE, environment) as worker:
         await worker.wrote("shard.loaded", times=shards)
         changes = await add_subscribers(pool, 1, 80, shards=shards)
         batch = await add_content(pool, 3)
@@ -170,7 +170,7 @@ async def test_a_run_whose_changes_never_arrive_is_planned_from_the_database(
 
 @pytest.mark.usefixtures("all_topics")
 async def test_a_content_batch_makes_one_run_that_every_shard_plans(
-    settings: Settings, worker_environment: dict[str, str], pool: asyncpg.Pool
+    settings: Settings, environment: dict[str, str], pool: asyncpg.Pool
 ) -> None:
     """A room gets every matching item once, readers theirs in the alert lane, and a batch seen twice makes one run."""
     shards = settings.audience_shards
@@ -190,7 +190,7 @@ async def test_a_content_batch_makes_one_run_that_every_shard_plans(
         after_content=early.batch_id,
     )
     batch = await add_content(pool, 9)
-    async with stream_worker(AUDIENCE, worker_environment):
+    async with stream_worker(AUDIENCE, environment):
         await send_content(settings, early)
         await send_content(settings, batch)
         await send_content(settings, batch)
@@ -224,7 +224,7 @@ async def test_a_content_batch_makes_one_run_that_every_shard_plans(
     "point", ["audience.after_poll", "audience.before_plan", "audience.after_plan", "audience.after_emit"]
 )
 async def test_a_worker_killed_anywhere_plans_each_run_once(
-    settings: Settings, worker_environment: dict[str, str], pool: asyncpg.Pool, point: str
+    settings: Settings, environment: dict[str, str], pool: asyncpg.Pool, point: str
 ) -> None:
     """Killed at each point of planning, the successor ends with one plan of each shard, conserved and produced."""
     shards = settings.audience_shards
@@ -234,10 +234,10 @@ async def test_a_worker_killed_anywhere_plans_each_run_once(
     publication = await add_publication(pool, channels=[channel])
     run = await add_run(pool, publication, shards=shards)
     await send_due(settings, publication, run, after_subscribers={}, after_content=batch.batch_id)
-    async with stream_worker(AUDIENCE, worker_environment, failpoints=f"{point}:2:KILL") as first:
+    async with stream_worker(AUDIENCE, environment, failpoints=f"{point}:2:KILL") as first:
         assert await first.exited() == -signal.SIGKILL
         assert f"HIT {point}" in first.lines
-    async with stream_worker(AUDIENCE, worker_environment):
+    async with stream_worker(AUDIENCE, environment):
         await eventually(lambda: planned_by_all(pool, run[0]), what="a plan of every shard")
     row = await conserved(pool, run[0])
     assert (row["candidates"], row["planned"], row["holds"]) == (40, 40, True)
@@ -247,7 +247,7 @@ async def test_a_worker_killed_anywhere_plans_each_run_once(
 
 @pytest.mark.usefixtures("all_topics")
 async def test_the_pool_survives_a_restart_in_its_changelog_and_clicks_are_learned(
-    settings: Settings, worker_environment: dict[str, str], pool: asyncpg.Pool
+    settings: Settings, environment: dict[str, str], pool: asyncpg.Pool
 ) -> None:
     """A successor plans from the table alone, with what a click taught: the learned topic comes first."""
     shards = settings.audience_shards
@@ -259,7 +259,7 @@ async def test_the_pool_survives_a_restart_in_its_changelog_and_clicks_are_learn
     events = new_events(1)
     events["occurred_at"], events["destination"], events["content_id"] = now_ms(), 2, sql
     events["kind"], events["verdict"] = KIND_INDEX[EngagementKind.CLICKED], VERDICT_INDEX[Verdict.HUMAN]
-    async with stream_worker(AUDIENCE, worker_environment) as first:
+    async with stream_worker(AUDIENCE, environment) as first:
         await send_content(settings, batch)
         async with open_producer(settings) as producer:
             name = ENGAGEMENT_RECORDED.named(settings.topic_prefix)
@@ -277,7 +277,7 @@ async def test_the_pool_survives_a_restart_in_its_changelog_and_clicks_are_learn
     await pool.execute("DELETE FROM publishing_content")
     await pool.execute("UPDATE publishing_subscribers SET topics = '{}' WHERE id = 2")
     run = await add_run(pool, publication, shards=shards)
-    async with stream_worker(AUDIENCE, worker_environment):
+    async with stream_worker(AUDIENCE, environment):
         await send_due(settings, publication, run, after_subscribers={}, after_content=batch.batch_id)
         await eventually(lambda: planned_by_all(pool, run[0]), what="a plan of every shard")
     row = await conserved(pool, run[0])
@@ -288,7 +288,7 @@ async def test_the_pool_survives_a_restart_in_its_changelog_and_clicks_are_learn
 
 @pytest.mark.usefixtures("all_topics")
 async def test_a_stopped_worker_that_comes_back_changes_nothing(
-    settings: Settings, worker_environment: dict[str, str], pool: asyncpg.Pool
+    settings: Settings, environment: dict[str, str], pool: asyncpg.Pool
 ) -> None:
     """Frozen before it stores a plan, replaced, and woken again: its write is fenced off, and each plan is one."""
     shards = settings.audience_shards
@@ -298,11 +298,11 @@ async def test_a_stopped_worker_that_comes_back_changes_nothing(
     publication = await add_publication(pool, channels=[channel])
     run = await add_run(pool, publication, shards=shards)
     await send_due(settings, publication, run, after_subscribers={}, after_content=batch.batch_id)
-    frozen = stream_worker(AUDIENCE, worker_environment, instance="a", failpoints="audience.before_plan:1:STOP")
+    frozen = stream_worker(AUDIENCE, environment, instance="a", failpoints="audience.before_plan:1:STOP")
     async with frozen as first:
         await first.wrote("HIT audience.before_plan")
         assert first.state() == "T"
-        async with stream_worker(AUDIENCE, worker_environment, instance="b"):
+        async with stream_worker(AUDIENCE, environment, instance="b"):
             await eventually(lambda: planned_by_all(pool, run[0]), what="a plan of every shard", deadline_s=60.0)
             plans = await pool.fetch(ALL_PLANS)
             first.send(signal.SIGCONT)

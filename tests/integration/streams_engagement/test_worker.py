@@ -46,11 +46,11 @@ async def readiness(worker: StreamWorker) -> tuple[int, dict[str, str]]:
 
 
 async def test_a_worker_counts_is_ready_and_stops_cleanly(
-    settings: Settings, pool: Pool, worker_environment: dict[str, str], make_topics: MakeTopics
+    settings: Settings, pool: Pool, environment: dict[str, str], make_topics: MakeTopics
 ) -> None:
     """Frames become windows; readiness names its checks; SIGTERM is answered with exit code 0."""
     await make_topics(ENGAGEMENT_RECORDED)
-    async with stream_worker(WORKER, worker_environment) as worker:
+    async with stream_worker(WORKER, environment) as worker:
         await produce(settings, 12)
 
         async def is_counted() -> bool:
@@ -63,23 +63,23 @@ async def test_a_worker_counts_is_ready_and_stops_cleanly(
     assert await pool.fetchval("SELECT sum(uniques) FROM publishing_analytics WHERE grain = 'minute'") == 12
 
 
-async def test_missing_topics_refuse_the_start(worker_environment: dict[str, str], database_url: str) -> None:
+async def test_missing_topics_refuse_the_start(environment: dict[str, str], database_url: str) -> None:
     """A topic that is not there would lose its first event: the worker names it and exits with 1."""
-    async with stream_worker(WORKER, worker_environment) as worker:
+    async with stream_worker(WORKER, environment) as worker:
         assert await worker.exited() == 1
     assert any("worker.refused" in line and ENGAGEMENT_RECORDED.dlq.name in line for line in worker.lines)
 
 
-async def test_a_missing_setting_is_named(worker_environment: dict[str, str]) -> None:
+async def test_a_missing_setting_is_named(environment: dict[str, str]) -> None:
     """Exit code 2, and the name of the variable."""
-    worker_environment.pop("TIDEWIRE_DATABASE_URL")
-    async with stream_worker(WORKER, worker_environment) as worker:
+    environment.pop("TIDEWIRE_DATABASE_URL")
+    async with stream_worker(WORKER, environment) as worker:
         assert await worker.exited() == 2
     assert worker.lines == ["tidewire: TIDEWIRE_DATABASE_URL is not set"]
 
 
 async def test_a_stop_does_not_wait_for_a_stuck_database(
-    settings: Settings, pool: Pool, worker_environment: dict[str, str], make_topics: MakeTopics
+    settings: Settings, pool: Pool, environment: dict[str, str], make_topics: MakeTopics
 ) -> None:
     """A batch that cannot be written holds SIGTERM up for 9 s at most; nothing of it is lost or counted twice."""
     await make_topics(ENGAGEMENT_RECORDED)
@@ -87,7 +87,7 @@ async def test_a_stop_does_not_wait_for_a_stuck_database(
     blocker = await asyncpg.connect(settings.database)
     async with blocker.transaction():
         await blocker.execute("LOCK TABLE stream_offsets IN EXCLUSIVE MODE")
-        async with stream_worker(WORKER, worker_environment) as worker:
+        async with stream_worker(WORKER, environment) as worker:
             await worker.wrote("Worker ready")
 
             async def is_waiting() -> bool:
@@ -100,7 +100,7 @@ async def test_a_stop_does_not_wait_for_a_stuck_database(
             assert await worker.exited() in (0, -signal.SIGKILL)
             assert monotonic_s() - asked_s < 12
     await blocker.close()
-    async with stream_worker(WORKER, worker_environment):
+    async with stream_worker(WORKER, environment):
 
         async def is_counted() -> bool:
             return await counted(pool) == 8

@@ -54,7 +54,7 @@ async def stored_items(pool: asyncpg.Pool) -> list[Any]:
 
 async def test_avro_and_json_are_stored_and_reach_every_shard_once(
     settings: Settings,
-    worker_environment: dict[str, str],
+    environment: dict[str, str],
     pool: asyncpg.Pool,
     make_topics: MakeTopics,
     producer: AIOKafkaProducer,
@@ -65,7 +65,7 @@ async def test_avro_and_json_are_stored_and_reach_every_shard_once(
     await producer.send_and_wait(topic, encode(submitted(id="avro")), partition=0)
     await producer.send_and_wait(topic, as_json(submitted(id="json", topics={"go": 0.5})), partition=1)
     await producer.send_and_wait(topic, encode(submitted(id="avro")), partition=0)
-    async with stream_worker(REVIEW, worker_environment):
+    async with stream_worker(REVIEW, environment):
         await eventually(lambda: pool.fetchval("SELECT count(*) = 2 FROM publishing_content"), what="the database")
         await eventually(
             lambda: pool.fetchval(
@@ -102,7 +102,7 @@ async def test_avro_and_json_are_stored_and_reach_every_shard_once(
 
 async def test_poison_goes_alone_to_the_dead_letters_with_its_reason(
     settings: Settings,
-    worker_environment: dict[str, str],
+    environment: dict[str, str],
     pool: asyncpg.Pool,
     make_topics: MakeTopics,
     producer: AIOKafkaProducer,
@@ -121,7 +121,7 @@ async def test_poison_goes_alone_to_the_dead_letters_with_its_reason(
     ]
     for value in values:
         await producer.send_and_wait(topic, value, partition=3)
-    async with stream_worker(REVIEW, worker_environment):
+    async with stream_worker(REVIEW, environment):
         await eventually(
             lambda: pool.fetchval(
                 "SELECT next_offset = $1 FROM stream_offsets WHERE consumer = 'review' AND partition = 3", len(values)
@@ -149,7 +149,7 @@ async def test_poison_goes_alone_to_the_dead_letters_with_its_reason(
 )
 async def test_a_killed_worker_loses_no_item_and_numbers_none_twice(
     settings: Settings,
-    worker_environment: dict[str, str],
+    environment: dict[str, str],
     pool: asyncpg.Pool,
     make_topics: MakeTopics,
     producer: AIOKafkaProducer,
@@ -160,10 +160,10 @@ async def test_a_killed_worker_loses_no_item_and_numbers_none_twice(
     topic = CONTENT_SUBMITTED.named(settings.topic_prefix)
     for number in range(10):
         await producer.send_and_wait(topic, encode(submitted(id=f"i{number}")), partition=number % 2)
-    async with stream_worker(REVIEW, worker_environment, failpoints=f"{point}:1:KILL") as first:
+    async with stream_worker(REVIEW, environment, failpoints=f"{point}:1:KILL") as first:
         assert await first.exited() == -signal.SIGKILL
         assert f"HIT {point}" in first.lines
-    async with stream_worker(REVIEW, worker_environment):
+    async with stream_worker(REVIEW, environment):
         await eventually(lambda: pool.fetchval("SELECT count(*) = 10 FROM publishing_content"), what="the database")
         await eventually(
             lambda: pool.fetchval("SELECT bool_and(emitted_at IS NOT NULL) FROM publishing_content_batches"),
