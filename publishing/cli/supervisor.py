@@ -9,7 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from publishing.runtime.clock import monotonic_s
+import httpx
+
+from publishing.cli.failures import CommandError
+from publishing.local.ports import choose_port
+from publishing.runtime.clock import monotonic_s, now_ms
 from publishing.runtime.logs import configure_logs, get_logger
 from publishing.runtime.settings import SettingsError, environment, exit_on_settings_error, load_settings
 
@@ -18,6 +22,9 @@ FIRST_PAUSE_S: Final = 0.2
 LONGEST_PAUSE_S: Final = 5.0
 STEADY_S: Final = 60.0
 STOP_GRACE_S: Final = 12.0
+PROBE_EVERY_S: Final = 0.1
+PROBE_TIMEOUT_S: Final = 3.0
+API: Final = "api"
 # Wrong settings and a worker that stopped itself at its dead-letter limit are for a person to mend, not for a restart.
 WRONG_SETTINGS: Final = 2
 
@@ -28,7 +35,7 @@ def commands_of(*, lanes: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]
     """The command of every process by its name; `lanes` says which lanes each kind of sink serves."""
     python = [sys.executable, "-m"]
     commands = {
-        "api": [*python, "ingest_api.serve"],
+        API: [*python, "ingest_api.serve"],
         "review": [*python, "streams.review"],
         "audience": [*python, "streams.audience"],
         "engagement": [*python, "streams.engagement"],
@@ -40,22 +47,37 @@ def commands_of(*, lanes: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]
     return commands
 
 
+class NotReadyError(CommandError):
+    """{what} was not ready after {within_s:.0f} s: its log says why."""
+
+    def __init__(self, what: str, within_s: float) -> None:
+        super().__init__(what, within_s)
+        self.what = what
+        self.within_s = within_s
+
+
 @dataclass(slots=True)
 class Child:
     """One supervised process: its command, its process when it runs, and how often it was started again."""
 
     name: str
     command: list[str]
+    health_port: int
     process: asyncio.subprocess.Process | None = None
     restarts: int = 0
     exits: list[int] = field(default_factory=list)
 
 
 class Supervisor:
-    """Children by name; standard error of each goes to `<log_dir>/<name>.log`."""
+    """Children by name, each with a health port of its own; its output goes to `<log_dir>/<name>.log`."""
 
     def __init__(self, commands: Mapping[str, list[str]], variables: Mapping[str, str], log_dir: Path) -> None:
-        self.children = {name: Child(name, command) for name, command in commands.items()}
+        taken: set[int] = set()
+        self.children: dict[str, Child] = {}
+        for name, command in commands.items():
+            port = choose_port(name, 0, now_ms(), frozenset(taken))
+            taken.add(port)
+            self.children[name] = Child(name, command, port)
         self._variables = dict(variables)
         self._log_dir = log_dir
         self._tasks: list[asyncio.Task[None]] = []
@@ -67,6 +89,19 @@ class Supervisor:
         for child in self.children.values():
             await self._launch(child)
             self._tasks.append(asyncio.create_task(self._watch(child), name=f"watch-{child.name}"))
+
+    async def until_ready(self, within_s: float) -> None:
+        """Wait until every child says on its health port that it is ready; raises NotReadyError naming one that is not.
+
+        The API answers on its own port: whoever uses it waits for it there.
+        """
+        deadline_s = monotonic_s() + within_s
+        async with httpx.AsyncClient(trust_env=False, timeout=PROBE_TIMEOUT_S) as http:
+            for child in self.children.values():
+                while child.name != API and not await _is_ready(http, child.health_port):
+                    if monotonic_s() > deadline_s:
+                        raise NotReadyError(child.name, within_s)
+                    await asyncio.sleep(PROBE_EVERY_S)
 
     async def stop(self) -> None:
         """Ask every child to end, and kill those that have not after 12 s."""
@@ -103,7 +138,8 @@ class Supervisor:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env=self._variables | {"TIDEWIRE_INSTANCE": f"{child.name}-0"},
+                env=self._variables
+                | {"TIDEWIRE_INSTANCE": f"{child.name}-0", "TIDEWIRE_HEALTH_PORT": str(child.health_port)},
             )
 
     async def _watch(self, child: Child) -> None:
@@ -124,6 +160,13 @@ class Supervisor:
             await self._launch(child)
 
 
+async def _is_ready(http: httpx.AsyncClient, port: int) -> bool:
+    try:
+        return (await http.get(f"http://127.0.0.1:{port}/readyz")).is_success
+    except httpx.TransportError:
+        return False
+
+
 async def _run_all() -> None:
     settings = load_settings(
         "kafka_bootstrap_servers", "database_url", "redis_url", "jwt_issuer", "tracking_keys", "seal_keys"
@@ -131,8 +174,7 @@ async def _run_all() -> None:
     configure_logs(settings, "supervisor")
     both = ("alert", "bulk")
     commands = commands_of(lanes=dict.fromkeys(("email", "slack", "discord", "webhook", "feed"), both))
-    variables = environment() | {"TIDEWIRE_HEALTH_PORT": "0"}
-    supervisor = Supervisor(commands, variables, Path("build") / "logs")
+    supervisor = Supervisor(commands, environment(), Path("build") / "logs")
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

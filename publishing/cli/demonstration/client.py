@@ -9,6 +9,7 @@ import httpx
 
 from publishing.cli.demonstration.installation import Installation
 from publishing.cli.failures import CommandError
+from publishing.cli.supervisor import NotReadyError
 from publishing.runtime.clock import monotonic_s
 
 PREFIX: Final = "/api/v1/publishing"
@@ -26,15 +27,6 @@ class ApiError(CommandError):
         self.request = request
         self.status = status
         self.answer = answer[:500]
-
-
-class NotReadyError(CommandError):
-    """{what} was not ready after {within_s:.0f} s: its log in build/demo/logs says why."""
-
-    def __init__(self, what: str, within_s: float) -> None:
-        super().__init__(what, within_s)
-        self.what = what
-        self.within_s = within_s
 
 
 class ApiClient:

@@ -79,7 +79,6 @@ async def prepare(folder: Path, outside: Mapping[str, str]) -> Installation:
         "TIDEWIRE_SEAL_KEYS": _key("demo"),
         "TIDEWIRE_PUBLIC_URL": f"http://127.0.0.1:{port}",
         "TIDEWIRE_API_PORT": str(port),
-        "TIDEWIRE_HEALTH_PORT": "0",
     }
     installation = Installation(
         folder=folder,

@@ -28,6 +28,7 @@ from publishing.runtime.settings import Settings
 from publishing.stores import evidence
 from topics.catalog import ALL, ENGAGEMENT_RECORDED
 
+READY_WITHIN_S: Final = 120.0
 ALERTS_WITHIN_S: Final = 60.0
 NEWSLETTER_WITHIN_S: Final = 120.0
 RECOUNT_WITHIN_S: Final = 60.0
@@ -55,7 +56,8 @@ class Demonstration:
         pool = await open_pool(settings, process="demo")
         async with pool, ApiClient(self.installation) as api:
             await api.until_ready()
-            self.say("the API is ready")
+            await self.supervisor.until_ready(READY_WITHIN_S)
+            self.say(f"{len(self.supervisor.children)} processes are ready")
             channels = await pipeline.make_channels(api, self.simulators)
             alert = await pipeline.make_alert(api, channels)
             await self._load(api)
