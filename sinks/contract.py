@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol, TypeAlias
 
+from publishing.domain.truncation import width
 from publishing.runtime.settings import Settings
 
 # The planner puts no more articles than this into one delivery; every channel renders as many without losing one.
@@ -166,6 +167,17 @@ class Channel(Protocol):
     async def deliver(self, connection: Any, config: Any, message: Any) -> Outcome:
         """Send one message once; never raises for anything that a provider or a network can do."""
         ...
+
+
+def gathered(lines: Sequence[str], max_chars: int) -> list[str]:
+    """Lines joined, in their order, to texts of at most max_chars UTF-16 units; a longer line is a text of its own."""
+    texts: list[str] = []
+    for line in lines:
+        if texts and width(texts[-1]) + 1 + width(line) <= max_chars:
+            texts[-1] += "\n" + line
+        else:
+            texts.append(line)
+    return texts
 
 
 def require_text(config: Mapping[str, Any], name: str, *, max_chars: int = 2_000) -> str:

@@ -15,6 +15,7 @@ import msgspec
 from httpx_aiohttp import AiohttpTransport
 
 from publishing.runtime.clock import utc_now
+from publishing.runtime.settings import Settings
 from sinks.contract import TIMEOUT_S, Ambiguous, ConfigError, Retry
 from sinks.retry_after import body_retry_after, parse_retry_after
 
@@ -26,6 +27,8 @@ KEEPALIVE_S = 4.0
 NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL, socket.gaierror)
 # The provider or a proxy before it was overloaded and has not taken the message.
 THROTTLED = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
+# The gateway before the provider has passed the message on and lost the answer.
+LOST_BEHIND_A_GATEWAY = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +52,9 @@ class Answer:
 
 
 @asynccontextmanager
-async def open_http() -> AsyncIterator[httpx.AsyncClient]:
-    """A client over aiohttp that follows no redirect and reads no proxy from the environment."""
+async def open_http(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    """The `open` of a channel over HTTP: a client that follows no redirect and reads no proxy from the environment."""
+    del settings
     connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS, keepalive_timeout=KEEPALIVE_S)
     session = aiohttp.ClientSession(connector=connector, trust_env=False, cookie_jar=aiohttp.DummyCookieJar())
     async with (
@@ -79,6 +83,23 @@ async def post(
         if isinstance(cause, NOT_SENT) or isinstance(error, httpx.UnsupportedProtocol):
             return Retry("not_connected")
         return Ambiguous("timeout" if _is_timeout(error, cause) else "connection_lost")
+
+
+async def post_unrepeatable(client: httpx.AsyncClient, url: str, message: Any) -> Answer | Retry | Ambiguous:
+    """POST a message as JSON to a provider that would show a repeat twice; what comes back as an Answer is final.
+
+    A throttle and a 5xx are a Retry, but not those of a gateway that may have passed the message on.
+    """
+    answer = await post(client, url, msgspec.json.encode(message), headers={"Content-Type": "application/json"})
+    if not isinstance(answer, Answer):
+        return answer
+    if answer.status in THROTTLED:
+        return Retry("throttled", answer.asked_wait_s, is_throttle=True)
+    if answer.status in LOST_BEHIND_A_GATEWAY:
+        return Ambiguous(f"http_{answer.status}")
+    if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return Retry(f"http_{answer.status}")
+    return answer
 
 
 def _is_timeout(error: Exception, cause: BaseException | None) -> bool:

@@ -2,30 +2,26 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
 import httpx
-import msgspec
 
 from publishing.domain.truncation import one_line, shorten, width
-from publishing.runtime.settings import Settings
 from sinks.contract import (
     Accepted,
-    Ambiguous,
     Item,
     Letter,
     Limits,
     Outcome,
     Refused,
-    Retry,
     Validation,
+    gathered,
     refuse_unknown,
 )
-from sinks.posting import THROTTLED, open_http, post, require_url
+from sinks.posting import Answer, open_http, post_unrepeatable, require_url
 
 # https://discord.com/developers/docs/resources/message#embed-object-embed-limits
 MAX_EMBEDS = 10
@@ -35,7 +31,6 @@ MAX_ALL_EMBEDS = 6_000
 # https://discord.com/developers/docs/resources/webhook#execute-webhook
 MAX_CONTENT = 2_000
 MAX_NONCE = 25
-_LOST_BEHIND_A_GATEWAY = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT})
 _MARKDOWN = re.compile(r"([\\*_~`|>\[\]()#<:-])")
 # Kept as they are in an address inside (...); Discord ends the address at any other.
 _ADDRESS_SAFE = "!#$%&'*+,/:;=?@~-._"
@@ -102,13 +97,7 @@ def _cards(items: Sequence[Item], summary_chars: int) -> list[dict[str, Any]]:
 
 
 def _lists(lines: Sequence[str]) -> list[dict[str, Any]]:
-    texts: list[str] = []
-    for line in lines:
-        if texts and width(texts[-1]) + 1 + width(line) <= MAX_DESCRIPTION:
-            texts[-1] += "\n" + line
-        else:
-            texts.append(line)
-    return [{"description": text} for text in texts]
+    return [{"description": text} for text in gathered(lines, MAX_DESCRIPTION)]
 
 
 def _layouts(items: Sequence[Item]) -> list[list[dict[str, Any]]]:
@@ -141,6 +130,8 @@ class Discord:
         source="https://discord.com/developers/docs/topics/rate-limits",
     )
 
+    open = staticmethod(open_http)
+
     def parse_config(self, config: Mapping[str, Any]) -> DiscordConfig:
         """Read {"webhook_url"}; raises ConfigError."""
         refuse_unknown(config, ("webhook_url",))
@@ -168,27 +159,15 @@ class Discord:
         """The characters in all embeds."""
         return _embed_chars(message.body["embeds"])
 
-    def open(self, settings: Settings) -> AbstractAsyncContextManager[httpx.AsyncClient]:
-        """An HTTP client."""
-        del settings
-        return open_http()
-
     async def deliver(self, connection: httpx.AsyncClient, config: DiscordConfig, message: DiscordMessage) -> Outcome:
         """Post once with ?wait=true, so that the answer holds the message's id."""
         url = config.webhook_url + ("&" if "?" in config.webhook_url else "?") + "wait=true"
-        body = msgspec.json.encode(message.body)
-        answer = await post(connection, url, body, headers={"Content-Type": "application/json"})
-        if isinstance(answer, Retry | Ambiguous):
+        answer = await post_unrepeatable(connection, url, message.body)
+        if not isinstance(answer, Answer):
             return answer
         if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
             created = answer.json()
             return Accepted(str(created["id"]) if isinstance(created, dict) and "id" in created else None)
-        if answer.status in THROTTLED:
-            return Retry("throttled", answer.asked_wait_s, is_throttle=True)
-        if answer.status in _LOST_BEHIND_A_GATEWAY:
-            return Ambiguous(f"http_{answer.status}")
-        if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return Retry(f"http_{answer.status}")
         return Refused(f"http_{answer.status}", disable_channel=answer.status == HTTPStatus.NOT_FOUND)
 
 

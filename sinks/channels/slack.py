@@ -2,30 +2,26 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
 import httpx
-import msgspec
 
 from publishing.domain.truncation import one_line, shorten, width
-from publishing.runtime.settings import Settings
 from sinks.contract import (
     Accepted,
-    Ambiguous,
     Item,
     Letter,
     Limits,
     Outcome,
     Refused,
-    Retry,
     Validation,
+    gathered,
     refuse_unknown,
 )
-from sinks.posting import THROTTLED, open_http, post, require_url
+from sinks.posting import Answer, open_http, post_unrepeatable, require_url
 
 # https://docs.slack.dev/reference/block-kit/blocks
 MAX_BLOCKS = 50
@@ -37,7 +33,6 @@ MAX_BLOCK_CHARS = 13_000
 MAX_FALLBACK = 4_000
 _FULL_ITEMS = 10
 _GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
-_LOST_BEHIND_A_GATEWAY = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT})
 _BROADCAST = re.compile(r"@(channel|here|everyone)\b", re.IGNORECASE)
 # Kept as they are in an address inside <...|...>; Slack ends the address at any other.
 _ADDRESS_SAFE = "!#$%'()*+,/:;=?@[]~-._&"
@@ -93,26 +88,15 @@ def _title_only(item: Item) -> str:
 _LISTS: tuple[Line, ...] = (_tracked(150), _tracked(80), _tracked(40), _tracked(20), _untracked, _title_only)
 
 
-def _sections(lines: Sequence[str]) -> list[str] | None:
-    """Lines gathered into section texts, None when a line alone is too long for one."""
-    sections: list[str] = []
-    for line in lines:
-        if width(line) > MAX_SECTION:
-            return None
-        if sections and width(sections[-1]) + 1 + width(line) <= MAX_SECTION:
-            sections[-1] += "\n" + line
-        else:
-            sections.append(line)
-    return sections
+def _layouts(items: Sequence[Item]) -> list[list[str]]:
+    """The texts of the sections, from the richest layout to the barest."""
+    layouts = [[_tracked(150, 300)(item) for item in items]] if len(items) <= _FULL_ITEMS else []
+    return layouts + [gathered(["\u2022 " + line(item) for item in items], MAX_SECTION) for line in _LISTS]
 
 
-def _layouts(items: Sequence[Item]) -> "list[list[str] | None]":
-    layouts: list[list[str] | None] = []
-    if len(items) <= _FULL_ITEMS:
-        full = [_tracked(150, 300)(item) for item in items]
-        layouts.append(full if all(width(text) <= MAX_SECTION for text in full) else None)
-    layouts += [_sections(["\u2022 " + line(item) for item in items]) for line in _LISTS]
-    return layouts
+def _fits(texts: Sequence[str], room: int) -> bool:
+    widths = [width(text) for text in texts]
+    return len(texts) < MAX_BLOCKS and max(widths, default=0) <= MAX_SECTION and sum(widths) <= room
 
 
 class Slack:
@@ -126,6 +110,8 @@ class Slack:
         unit="characters",
         source="https://docs.slack.dev/apis/web-api/rate-limits",
     )
+
+    open = staticmethod(open_http)
 
     def parse_config(self, config: Mapping[str, Any]) -> SlackConfig:
         """Read {"webhook_url"}; raises ConfigError."""
@@ -142,11 +128,7 @@ class Slack:
         del config
         header = shorten(one_line(letter.publication), MAX_HEADER) or "-"
         room = MAX_BLOCK_CHARS - width(header)
-        texts = next(
-            layout
-            for layout in _layouts(letter.items)
-            if layout is not None and len(layout) < MAX_BLOCKS and sum(map(width, layout)) <= room
-        )
+        texts = next(layout for layout in _layouts(letter.items) if _fits(layout, room))
         titles = "; ".join(shorten(one_line(item.article.title), 70) for item in letter.items)
         blocks: list[dict[str, Any]] = [
             {"type": "header", "text": {"type": "plain_text", "text": header, "emoji": False}}
@@ -166,25 +148,13 @@ class Slack:
         """The characters in all blocks."""
         return sum(width(block["text"]["text"]) for block in message.body["blocks"])
 
-    def open(self, settings: Settings) -> AbstractAsyncContextManager[httpx.AsyncClient]:
-        """An HTTP client."""
-        del settings
-        return open_http()
-
     async def deliver(self, connection: httpx.AsyncClient, config: SlackConfig, message: SlackMessage) -> Outcome:
         """Post once; the webhook answers `ok` and has no message id to give."""
-        body = msgspec.json.encode(message.body)
-        answer = await post(connection, config.webhook_url, body, headers={"Content-Type": "application/json"})
-        if isinstance(answer, Retry | Ambiguous):
+        answer = await post_unrepeatable(connection, config.webhook_url, message.body)
+        if not isinstance(answer, Answer):
             return answer
         if answer.status == HTTPStatus.OK:
             return Accepted(None)
-        if answer.status in THROTTLED:
-            return Retry("throttled", answer.asked_wait_s, is_throttle=True)
-        if answer.status in _LOST_BEHIND_A_GATEWAY:
-            return Ambiguous(f"http_{answer.status}")
-        if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return Retry(f"http_{answer.status}")
         return Refused(answer.text() or f"http_{answer.status}", disable_channel=answer.status in _GONE)
 
 

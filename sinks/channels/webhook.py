@@ -5,7 +5,6 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -15,10 +14,8 @@ import msgspec
 
 from publishing.domain.truncation import one_line, shorten
 from publishing.runtime.clock import now_ms
-from publishing.runtime.settings import Settings
 from sinks.contract import (
     Accepted,
-    Ambiguous,
     ConfigError,
     Item,
     Letter,
@@ -29,13 +26,13 @@ from sinks.contract import (
     Validation,
     refuse_unknown,
 )
-from sinks.posting import THROTTLED, open_http, post, require_url
+from sinks.posting import LOST_BEHIND_A_GATEWAY, THROTTLED, Answer, open_http, post, require_url
 
 # https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md (payload below 20 KB)
 MAX_BODY_BYTES = 20_000
 _SECRET_PREFIX = "whsec_"  # noqa: S105  - the prefix by which a secret is known, not a secret
 _MIN_KEY_BYTES, _MAX_KEY_BYTES = 24, 64
-_ALSO_THROTTLED = frozenset({*THROTTLED, HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT})
+_ALSO_THROTTLED = THROTTLED | LOST_BEHIND_A_GATEWAY
 _TRYABLE = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_EARLY})
 
 
@@ -104,6 +101,8 @@ class Webhook:
         source="https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md",
     )
 
+    open = staticmethod(open_http)
+
     def parse_config(self, config: Mapping[str, Any]) -> WebhookConfig:
         """Read {"url", "secret": "whsec_" + base64 of 24 to 64 bytes}; raises ConfigError."""
         refuse_unknown(config, ("url", "secret"))
@@ -162,11 +161,6 @@ class Webhook:
         """The bytes of the body."""
         return len(message.body)
 
-    def open(self, settings: Settings) -> AbstractAsyncContextManager[httpx.AsyncClient]:
-        """An HTTP client."""
-        del settings
-        return open_http()
-
     async def deliver(self, connection: httpx.AsyncClient, config: WebhookConfig, message: WebhookMessage) -> Outcome:
         """Sign with the time of this attempt and post once; only 2xx is success."""
         timestamp_s = now_ms() // 1_000
@@ -177,7 +171,7 @@ class Webhook:
             "webhook-signature": sign(config.key, message.webhook_id, timestamp_s, message.body),
         }
         answer = await post(connection, config.url, message.body, headers=headers)
-        if isinstance(answer, Retry | Ambiguous):
+        if not isinstance(answer, Answer):
             return answer
         if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
             return Accepted(message.webhook_id)

@@ -10,13 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from publishing.domain.ledger import State
+from publishing.domain.truncation import width
 from publishing.runtime.burial import PoisonError
 from publishing.stores.deliveries import Claim, Result, Slot
 from schemas.codec import encode
 from schemas.frames import KINDS, decode_frame
 from schemas.messages import DeliveryRequested, Lane
 from sinks.backoff import CAP_S, MAX_ATTEMPTS, delay_s, result_of
-from sinks.contract import Accepted, Ambiguous, Outcome, Refused, Retry
+from sinks.contract import Accepted, Ambiguous, Outcome, Refused, Retry, gathered
 from sinks.frames import poison_limit, read_frame
 from sinks.pacing import LEAST_SHARE, Pacer
 from sinks.receipts import receipts_of
@@ -249,3 +250,13 @@ def test_the_limit_of_burials(good: int, poison: int, is_exceeded: bool) -> None
     for hour in range(good + poison):
         limit.note(is_poison=hour >= good, now_s=hour * 3_600.0)
     assert limit.is_exceeded is is_exceeded
+
+
+@given(lines=st.lists(st.text(alphabet="ab\U0001f600", max_size=12), max_size=12))
+def test_lines_are_gathered_whole_and_in_order(lines: list[str]) -> None:
+    """No line is cut, lost or moved; a text is over the limit only where its one line is."""
+    texts = gathered(lines, 10)
+    assert [line for text in texts for line in text.split("\n")] == lines
+    assert all(width(text) <= 10 or text in lines for text in texts)
+    joined = zip(texts, texts[1:], strict=False)
+    assert all(width(first) + 1 + width(second.split("\n")[0]) > 10 for first, second in joined)
