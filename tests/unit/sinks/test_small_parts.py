@@ -1,6 +1,7 @@
 """The pure parts of sinks: pace, backoff, waits, frames, receipts and the limit of burials."""
 
 import dataclasses
+import itertools
 from datetime import UTC, date, datetime
 from random import Random
 from typing import Any
@@ -258,5 +259,5 @@ def test_lines_are_gathered_whole_and_in_order(lines: list[str]) -> None:
     texts = gathered(lines, 10)
     assert [line for text in texts for line in text.split("\n")] == lines
     assert all(width(text) <= 10 or text in lines for text in texts)
-    joined = zip(texts, texts[1:], strict=False)
+    joined = itertools.pairwise(texts)
     assert all(width(first) + 1 + width(second.split("\n")[0]) > 10 for first, second in joined)
