@@ -74,7 +74,8 @@ ORDER BY w.destination
 -- name: submit
 -- $1 run_day, $2 run, $3 channel, $4 claim, $5 destinations, $6 lease in seconds. Moves what may still be sent from
 -- claimed to submitted and returns it without a verdict; what may not is returned with the verdict that says so.
--- The rest of the claim keeps its lease.
+-- The rest of the claim keeps its lease. The verdict is the claim's, asked again: a function of the database would
+-- change for every worker at once, so it stands in both, and tests/integration/sinks/test_verdicts.py compares them.
 WITH mine AS (
     SELECT d.destination, d.deadline_at, r.status AS run_status, p.status AS publication_status,
         c.status AS channel_status, c.kind

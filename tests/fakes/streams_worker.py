@@ -62,6 +62,14 @@ class StreamWorker:
         """The letter of the process's state in /proc: T is stopped."""
         return Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
 
+    async def frozen(self) -> None:
+        """Wait until a signal has stopped it: its last line may be read before that."""
+
+        async def is_stopped() -> bool:
+            return self.state() == "T"
+
+        await eventually(is_stopped, what="the worker is stopped")
+
 
 @asynccontextmanager
 async def stream_worker(

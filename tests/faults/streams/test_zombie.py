@@ -15,11 +15,7 @@ FREEZE = "engagement.before_commit:3:STOP"
 async def frozen(worker: StreamWorker) -> None:
     """Wait until the worker stands before its write, and prove it."""
     await worker.wrote("HIT engagement.before_commit")
-
-    async def is_stopped() -> bool:
-        return worker.state() == "T"
-
-    await eventually(is_stopped, what="the worker is stopped")
+    await worker.frozen()
 
 
 async def test_a_zombies_write_is_fenced_and_it_rejoins(stage: Stage) -> None:

@@ -301,7 +301,7 @@ async def test_a_stopped_worker_that_comes_back_changes_nothing(
     frozen = stream_worker(AUDIENCE, environment, instance="a", failpoints="audience.before_plan:1:STOP")
     async with frozen as first:
         await first.wrote("HIT audience.before_plan")
-        assert first.state() == "T"
+        await first.frozen()
         async with stream_worker(AUDIENCE, environment, instance="b"):
             await eventually(lambda: planned_by_all(pool, run[0]), what="a plan of every shard", deadline_s=60.0)
             plans = await pool.fetch(ALL_PLANS)
