@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from publishing.cli.failures import UnknownTopicError
 from publishing.cli.topics import ask_broker
+from publishing.runtime.burial import HEADERS
 from publishing.runtime.settings import Settings, load_settings
 from topics.errors import MissingTopicError
 
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 
 TRUNCATED: Final = "truncated_from_bytes"
 """The header of a record of which only the beginning was kept: it cannot be sent again."""
-
-WHERE_AND_WHY: Final = ("source_topic", "source_partition", "source_offset", "reason", "error", "failed_at")
-"""What the burial added; a record that is sent again carries its other headers only."""
 
 READ_TIMEOUT_MS: Final = 10_000
 
@@ -147,7 +145,7 @@ async def send_again(settings: Settings, topic: Topic) -> int:
                     topic.named(settings.topic_prefix),
                     record.value,
                     partition=int(headers["source_partition"]),
-                    headers=[(name, text) for name, text in headers.items() if name not in WHERE_AND_WHY],
+                    headers=[(name, text) for name, text in headers.items() if name not in HEADERS  # what the burial added],
                 )
                 sent.add(identity)
             await consumer.commit({tail: record.offset + 1})

@@ -93,14 +93,14 @@ WITH mine AS (
             WHEN m.run_status = 'cancelled' OR m.publication_status = 'cancelled' THEN 'cancelled'
             WHEN m.deadline_at <= now() THEN 'expired'
             WHEN m.channel_status <> 'active' THEN 'failed'
-            WHEN x.reason IS NOT NULL OR m.kind = 'email' AND s.id IS NULL THEN 'suppressed'
+            WHEN x.reason IS NOT NULL OR m.kind = 'email' AND s.email_sealed IS NULL THEN 'suppressed'
             WHEN m.run_status = 'paused' OR m.publication_status = 'paused' THEN 'deferred'
         END AS verdict,
         CASE
             WHEN m.run_status = 'cancelled' OR m.publication_status = 'cancelled' THEN 'cancelled'
             WHEN m.deadline_at <= now() THEN 'deadline'
             WHEN m.channel_status <> 'active' THEN 'channel_' || m.channel_status
-            WHEN x.reason IS NOT NULL OR m.kind = 'email' AND s.id IS NULL THEN coalesce(x.reason, 'no_address')
+            WHEN x.reason IS NOT NULL OR m.kind = 'email' AND s.email_sealed IS NULL THEN coalesce(x.reason, 'no_address')
             WHEN m.run_status = 'paused' OR m.publication_status = 'paused' THEN 'paused'
         END AS reason
     FROM mine m
