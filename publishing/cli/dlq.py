@@ -145,7 +145,7 @@ async def send_again(settings: Settings, topic: Topic) -> int:
                     topic.named(settings.topic_prefix),
                     record.value,
                     partition=int(headers["source_partition"]),
-                    headers=[(name, text) for name, text in headers.items() if name not in HEADERS  # what the burial added],
+                    headers=[(name, text) for name, text in headers.items() if name not in HEADERS],
                 )
                 sent.add(identity)
             await consumer.commit({tail: record.offset + 1})
