@@ -13,7 +13,8 @@ from publishing.local.addresses import VARIABLES
 from publishing.runtime.settings import environment
 from tests.conftest import Services
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
+# One demo serves all tests of this module: they go to one worker.
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420), pytest.mark.xdist_group("demo")]
 
 SUBSCRIBERS = 400
 

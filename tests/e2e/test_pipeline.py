@@ -26,7 +26,13 @@ from publishing.runtime.clock import monotonic_s, now_ms
 from publishing.runtime.settings import environment
 from tests.conftest import Services
 
-pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
+# One installation serves all tests of this module: they go to one worker.
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.timeout(240),
+    pytest.mark.xdist_group("pipeline"),
+]
 
 WITHIN_S = 90.0
 SCHEMA_ID_BYTES = b"\x00\x00\x00\x00\x01"  # magic byte and the id of content.submitted.v1 in schemas/ids.json

@@ -49,7 +49,7 @@ MAILS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(JSON | OBJECTS | MESSAGES)
 def test_room_checks_answer_any_document(payload: Any) -> None:
     """Slack, Discord and webhook checks return a refusal with a status, or None."""
@@ -57,7 +57,7 @@ def test_room_checks_answer_any_document(payload: Any) -> None:
         assert refusal is None or 400 <= refusal.status < 500
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(JSON | MAILS, st.sampled_from([SEND_EMAIL, SEND_BULK_EMAIL]))
 def test_ses_answers_any_document(payload: Any, path: str) -> None:
     """A signed call of any shape is a submission or a 4xx answer with an error type."""
