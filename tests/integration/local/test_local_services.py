@@ -6,7 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
@@ -23,7 +24,8 @@ from publishing.local.errors import PortTakenError, StartFailedError
 from publishing.local.folders import is_open_to_all
 from publishing.local.ports import Ports
 
-pytestmark = pytest.mark.integration
+# One set serves most tests of this module: they go to one worker.
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("local-services")]
 
 
 @pytest.fixture(scope="module")
@@ -41,20 +43,28 @@ def second_dir(tmp_path: Path) -> Iterator[Path]:
     services.stop(tmp_path)
 
 
+@asynccontextmanager
+async def admin_of(kafka: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A client of the broker that is closed whatever happens."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    try:
+        yield admin
+    finally:
+        await admin.close()
+
+
 async def test_a_started_set_answers(run_dir: Path) -> None:
     """Kafka makes a topic, PostgreSQL 18 is UTF-8, UTC and durable, Valkey answers."""
     found = services.start(run_dir)
     assert services.addresses(run_dir) == found
-    admin = AIOKafkaAdminClient(bootstrap_servers=found.kafka)
-    await admin.start()
-    await admin.create_topics([NewTopic("kept", 1, 1)])
-    await admin.close()
+    async with admin_of(found.kafka) as admin:
+        await admin.create_topics([NewTopic("made", 1, 1)])
     connection = await asyncpg.connect(found.database)
     names = ["server_encoding", "timezone", "fsync", "synchronous_commit", "max_connections"]
     shown = [await connection.fetchval(f"SHOW {name}") for name in names]
     assert shown == ["UTF8", "UTC", "on", "on", "200"]
     assert (await connection.fetchval("SHOW server_version_num")).startswith("18")
-    await connection.execute("CREATE TABLE kept (x int)")
     await connection.close()
     with redis.Redis.from_url(found.redis) as client:
         assert client.ping()
@@ -97,16 +107,20 @@ def test_a_killed_server_is_started_again(run_dir: Path) -> None:
 
 async def test_data_survives_a_stop(run_dir: Path) -> None:
     """After a stop no server runs; after the next start topic, table and key are there."""
-    with redis.Redis.from_url(services.start(run_dir).redis) as client:
+    first = services.start(run_dir)
+    async with admin_of(first.kafka) as admin:
+        await admin.create_topics([NewTopic("kept", 1, 1)])
+    connection = await asyncpg.connect(first.database)
+    await connection.execute("CREATE TABLE kept (x int)")
+    await connection.close()
+    with redis.Redis.from_url(first.redis) as client:
         assert client.set("kept", 1)
     before = records.read(run_dir)
     assert sorted(services.stop(run_dir)) == ["database", "kafka", "redis"]
     assert not any(is_running(record.daemon) for record in before.values())
     found = services.start(run_dir)
-    admin = AIOKafkaAdminClient(bootstrap_servers=found.kafka)
-    await admin.start()
-    assert "kept" in await admin.list_topics()
-    await admin.close()
+    async with admin_of(found.kafka) as admin:
+        assert "kept" in await admin.list_topics()
     connection = await asyncpg.connect(found.database)
     assert await connection.fetchval("SELECT count(*) FROM kept") == 0
     await connection.close()
