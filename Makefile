@@ -4,6 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 WORKERS ?= 2
+# Integration tests mostly wait, for leases and sessions to end: one worker more than cores.
+TEST_WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check check-shape check-tests fmt generate perf faults lock
@@ -16,7 +18,7 @@ demo: $(READY) ## the whole pipeline on this machine, from content to analytics
 
 test: $(READY) ## every test, with coverage (85 % overall, 95 % of the domain)
 	@$(BIN)/python -m coverage erase
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov --cov-report= $(PYTEST)
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup --cov --cov-report= $(PYTEST)
 	@$(BIN)/python -m coverage report
 	@$(BIN)/python -m coverage report --include='publishing/domain/*' --fail-under=95
 
