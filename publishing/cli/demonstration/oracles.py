@@ -114,9 +114,11 @@ def dead_letters(counts: Mapping[str, int]) -> Verdict:
     )
 
 
-def doubt(in_doubt: set[DeliveryKey], *, allowed: bool) -> Verdict:
-    """No delivery is in doubt, unless a sink was killed between the submission and its record."""
-    return Verdict("in doubt", allowed or not in_doubt, f"{len(in_doubt)} deliveries")
+def doubt(in_doubt: set[DeliveryKey], most: Mapping[str, int]) -> Verdict:
+    """No delivery is in doubt, unless its sink was killed: then at most what that kind may have in flight at once."""
+    found = Counter(key.kind for key in in_doubt)
+    holds = all(count <= most.get(kind, 0) for kind, count in found.items())
+    return Verdict("in doubt", holds, f"{len(in_doubt)} deliveries" + (f": {dict(found)}" if found else ""))
 
 
 def mails(deliveries: Mapping[str, Mapping[str, int]], subscribers: int, in_doubt: int) -> Verdict:

@@ -26,7 +26,8 @@ from publishing.runtime.database import Pool, open_pool
 from publishing.runtime.producer import full_name
 from publishing.runtime.settings import Settings
 from publishing.stores import evidence
-from topics.catalog import ALL, ENGAGEMENT_RECORDED
+from sinks.channels import load
+from topics.catalog import ALL, DELIVERY, ENGAGEMENT_RECORDED
 
 READY_WITHIN_S: Final = 120.0
 ALERTS_WITHIN_S: Final = 60.0
@@ -148,7 +149,7 @@ class Demonstration:
                 await evidence.content_about(pool, WATCHED),
                 len(pipeline.ROOM_KINDS),
             ),
-            oracles.doubt(in_doubt, allowed=self.is_hostile),
+            oracles.doubt(in_doubt, most_in_flight() if self.is_hostile else {}),
             oracles.mails(await evidence.deliveries(pool), self.subscribers, len(in_doubt)),
             oracles.aggregates(cells, counted),
             oracles.readers(cells, log),
@@ -217,6 +218,12 @@ async def _until_quiet(log: Path) -> None:
         if _size_of(log) != size:
             size, quiet_since_s = _size_of(log), monotonic_s()
         await asyncio.sleep(pipeline.POLL_S)
+
+
+def most_in_flight() -> dict[str, int]:
+    """What a sink of each kind may have submitted without an answer: one group, at most a burst, a partition."""
+    partitions = {kind: topic.partition_count(1) for (kind, _), topic in DELIVERY.items()}
+    return {kind: channel.limits.burst * partitions[kind] for kind, channel in load().items()}
 
 
 def _tag(row: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from publishing.cli.demonstration.articles import THEMES, articles, topics_of
 from publishing.cli.demonstration.people import people
 from publishing.cli.demonstration.pipeline import NotSettledError, unsettled, until
 from publishing.cli.demonstration.recount import Recount, windows_of
+from publishing.cli.demonstration.run import most_in_flight
 from publishing.stores.evidence import Cell, Conservation, DeliveryKey
 
 pytestmark = pytest.mark.unit
@@ -153,8 +154,10 @@ def test_the_small_comparisons_can_fail() -> None:
     """A buried record, a delivery in doubt and a missing mail each fail the demo."""
     assert oracles.dead_letters({"a": 0}).holds
     assert not oracles.dead_letters({"a": 1}).holds
-    assert oracles.doubt({KEY}, allowed=True).holds
-    assert not oracles.doubt({KEY}, allowed=False).holds
+    assert oracles.doubt({KEY}, {"email": 1}).holds
+    assert not oracles.doubt({KEY, KEY._replace(destination=4)}, {"email": 1}).holds
+    assert not oracles.doubt({KEY}, {}).holds
+    assert most_in_flight()["email"] == 400  # a burst of 50 in each of 8 partitions
     assert oracles.mails({"email": {"accepted": 2}}, 2, 0).holds
     assert not oracles.mails({"email": {"accepted": 1}}, 2, 0).holds
     assert oracles.mails({"email": {"accepted": 1}}, 2, 1).holds
