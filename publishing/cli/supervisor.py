@@ -15,7 +15,8 @@ from publishing.cli.failures import CommandError
 from publishing.local.ports import choose_port
 from publishing.runtime.clock import monotonic_s, now_ms
 from publishing.runtime.logs import configure_logs, get_logger
-from publishing.runtime.settings import SettingsError, environment, exit_on_settings_error, load_settings
+from publishing.runtime.settings import Settings, SettingsError, environment, exit_on_settings_error, load_settings
+from topics.catalog import DELIVERY
 
 # A process that keeps dying is started again after 0.2, 0.4, ... at most 5 s; one that ran for a minute starts afresh.
 FIRST_PAUSE_S: Final = 0.2
@@ -25,7 +26,7 @@ STOP_GRACE_S: Final = 12.0
 PROBE_EVERY_S: Final = 0.1
 PROBE_TIMEOUT_S: Final = 3.0
 API: Final = "api"
-# Wrong settings and a worker that stopped itself at its dead-letter limit are for a person to mend, not for a restart.
+# Wrong settings are for a person to mend, not for a restart.
 WRONG_SETTINGS: Final = 2
 
 log = get_logger(__name__)
@@ -75,7 +76,9 @@ class Supervisor:
         taken: set[int] = set()
         self.children: dict[str, Child] = {}
         for name, command in commands.items():
-            port = choose_port(name, 0, now_ms(), frozenset(taken))
+            # The API answers health on its own port.
+            is_api = name == API
+            port = _api_port(variables) if is_api else choose_port(name, 0, now_ms(), frozenset(taken))
             taken.add(port)
             self.children[name] = Child(name, command, port)
         self._variables = dict(variables)
@@ -91,14 +94,11 @@ class Supervisor:
             self._tasks.append(asyncio.create_task(self._watch(child), name=f"watch-{child.name}"))
 
     async def until_ready(self, within_s: float) -> None:
-        """Wait until every child says on its health port that it is ready; raises NotReadyError naming one that is not.
-
-        The API answers on its own port: whoever uses it waits for it there.
-        """
+        """Wait until every child says on its health port that it is ready; raises NotReadyError of one that is not."""
         deadline_s = monotonic_s() + within_s
         async with httpx.AsyncClient(trust_env=False, timeout=PROBE_TIMEOUT_S) as http:
             for child in self.children.values():
-                while child.name != API and not await _is_ready(http, child.health_port):
+                while not await _is_ready(http, child.health_port):
                     if monotonic_s() > deadline_s:
                         raise NotReadyError(child.name, within_s)
                     await asyncio.sleep(PROBE_EVERY_S)
@@ -160,6 +160,10 @@ class Supervisor:
             await self._launch(child)
 
 
+def _api_port(variables: Mapping[str, str]) -> int:
+    return int(variables.get("TIDEWIRE_API_PORT") or Settings.model_fields["api_port"].default)
+
+
 async def _is_ready(http: httpx.AsyncClient, port: int) -> bool:
     try:
         return (await http.get(f"http://127.0.0.1:{port}/readyz")).is_success
@@ -172,9 +176,10 @@ async def _run_all() -> None:
         "kafka_bootstrap_servers", "database_url", "redis_url", "jwt_issuer", "tracking_keys", "seal_keys"
     )
     configure_logs(settings, "supervisor")
-    both = ("alert", "bulk")
-    commands = commands_of(lanes=dict.fromkeys(("email", "slack", "discord", "webhook", "feed"), both))
-    supervisor = Supervisor(commands, environment(), Path("build") / "logs")
+    lanes: dict[str, tuple[str, ...]] = {}
+    for kind, lane in DELIVERY:
+        lanes[kind] = (*lanes.get(kind, ()), lane)
+    supervisor = Supervisor(commands_of(lanes=lanes), environment(), Path("build") / "logs")
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

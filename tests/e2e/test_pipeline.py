@@ -18,11 +18,11 @@ import schemas
 from publishing.cli.demonstration import pipeline
 from publishing.cli.demonstration.client import ApiClient
 from publishing.cli.demonstration.installation import Installation, dismantle, prepare
-from publishing.cli.demonstration.recount import header
 from publishing.cli.demonstration.simulators import Simulators
 from publishing.cli.supervisor import Supervisor, commands_of
 from publishing.local.addresses import VARIABLES
 from publishing.runtime.clock import monotonic_s, now_ms
+from publishing.runtime.correlation import header
 from publishing.runtime.settings import environment
 from tests.conftest import Services
 
@@ -82,7 +82,7 @@ async def running(services: Services, tmp_path_factory: pytest.TempPathFactory) 
     await supervisor.start()
     try:
         async with ApiClient(installation) as api:
-            await api.until_ready()
+            await supervisor.until_ready(WITHIN_S)
             channels = await pipeline.make_channels(api, simulators)
             policy = {
                 "name": "Alerts",
@@ -175,7 +175,7 @@ async def test_a_corrupt_record_is_buried_alone(running: Running) -> None:
         return len(await buried(running)) >= len(poison) and "A neighbour" in await running.delivered()
 
     await eventually(all_are_there)
-    found = {record.value: header(record, "reason") for record in await buried(running)}
+    found = {record.value: header(record.headers, "reason") for record in await buried(running)}
     assert found == poison
     names = {"source_topic", "source_partition", "source_offset", "reason", "error", "failed_at"}
     assert all(names <= {name for name, _ in record.headers} for record in await buried(running))

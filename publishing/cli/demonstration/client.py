@@ -1,6 +1,5 @@
 """The management API as the demo's producer and operator use it."""
 
-import asyncio
 import json
 from collections.abc import Sequence
 from typing import Any, Final, Self
@@ -9,13 +8,9 @@ import httpx
 
 from publishing.cli.demonstration.installation import Installation
 from publishing.cli.failures import CommandError
-from publishing.cli.supervisor import NotReadyError
-from publishing.runtime.clock import monotonic_s
 
 PREFIX: Final = "/api/v1/publishing"
 BULK_LINES: Final = 10_000
-READY_WITHIN_S: Final = 120.0
-POLL_S: Final = 0.1
 TIMEOUT_S: Final = 60.0
 
 
@@ -45,18 +40,6 @@ class ApiClient:
 
     async def __aexit__(self, *exception: object) -> None:
         await self._http.aclose()
-
-    async def until_ready(self) -> None:
-        """Wait until /readyz says so; raises NotReadyError after a minute."""
-        deadline_s = monotonic_s() + READY_WITHIN_S
-        while monotonic_s() < deadline_s:
-            try:
-                if (await self._http.get("/readyz")).is_success:
-                    return
-            except httpx.TransportError:
-                pass  # not listening yet: the deadline ends the wait
-            await asyncio.sleep(POLL_S)
-        raise NotReadyError("The API", READY_WITHIN_S)
 
     async def post(self, path: str, body: object) -> Any:
         """POST a JSON body to a route below the prefix."""

@@ -8,23 +8,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from publishing.cli.demonstration.recount import Key, Recount
+from publishing.domain import ledger
+from publishing.domain.ledger import State
 from publishing.stores.evidence import Cell, Conservation, DeliveryKey
 
-# Where a provider's accept log shows the delivery's key.
-TERMINAL: Final = frozenset(
-    {
-        "accepted",
-        "delivered",
-        "bounced",
-        "complained",
-        "suppressed",
-        "capped",
-        "expired",
-        "cancelled",
-        "failed",
-        "in_doubt",
-    }
-)
+# Where a delivery may be left: settled, or in doubt, which only evidence or a person resolves.
+TERMINAL: Final[frozenset[str]] = ledger.TERMINAL | {State.IN_DOUBT}
 
 Number = tuple[int, int, int]
 
@@ -39,13 +28,19 @@ class Verdict:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
+def unsettled(runs: Sequence[Conservation]) -> dict[int, Any]:
+    """What the runs still wait for, by run; empty when all are planned and every delivery is in a terminal state."""
+    return {
+        run.run_id: run.by_state | {"unclaimed": run.unclaimed, "planned_by_all": run.planned_by_all}
+        for run in runs
+        if not run.planned_by_all or run.unclaimed or not set(run.by_state) <= TERMINAL
+    }
+
+
 def conservation(runs: Sequence[Conservation]) -> Verdict:
     """Every run is planned by all shards, its law holds, nothing is unclaimed and every state is terminal."""
-    broken = [
-        run.run_id
-        for run in runs
-        if not (run.holds and run.planned_by_all and run.unclaimed == 0 and set(run.by_state) <= TERMINAL)
-    ]
+    waiting = unsettled(runs)
+    broken = [run.run_id for run in runs if not run.holds or run.run_id in waiting]
     found = f"{len(runs)} runs, {sum(run.planned for run in runs)} planned" + (f"; broken: {broken}" if broken else "")
     facts = {"holds": not broken, "runs": [run._asdict() for run in runs]}
     return Verdict("conservation", bool(runs) and not broken, found, facts)

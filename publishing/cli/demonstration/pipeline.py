@@ -13,7 +13,6 @@ from publishing.cli.failures import CommandError
 from publishing.runtime.clock import monotonic_s
 from publishing.runtime.producer import full_name, open_producer, send_frame
 from publishing.runtime.settings import Settings
-from publishing.stores.evidence import Conservation
 from schemas.codec import encode
 from schemas.messages import ContentSubmitted
 from topics.catalog import CONTENT_SUBMITTED
@@ -41,16 +40,6 @@ async def until(what: str, within_s: float, check: Callable[[], Awaitable[object
         if monotonic_s() > deadline_s:
             raise NotSettledError(what, within_s, left)
         await asyncio.sleep(POLL_S)
-
-
-def unsettled(runs: Sequence[Conservation], terminal: frozenset[str]) -> dict[int, Any] | None:
-    """What the runs still wait for, by run; None when all are planned and every delivery is in a terminal state."""
-    waiting = {
-        run.run_id: run.by_state | {"unclaimed": run.unclaimed, "planned_by_all": run.planned_by_all}
-        for run in runs
-        if not run.planned_by_all or run.unclaimed or not set(run.by_state) <= terminal
-    }
-    return waiting or None
 
 
 async def make_channels(api: ApiClient, simulators: Simulators) -> dict[str, int]:

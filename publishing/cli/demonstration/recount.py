@@ -14,6 +14,7 @@ import fastavro
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 import schemas
+from publishing.runtime.correlation import header
 
 SCHEMA_FILE: Final = Path(schemas.__file__).with_name("EngagementRecorded.1.avsc")
 FRAMING_BYTES: Final = 5  # 0x00 and the schema id, Confluent wire format
@@ -32,14 +33,12 @@ class Recount:
     totals: Counter[Key] = field(default_factory=Counter)
     uniques: Counter[Key] = field(default_factory=Counter)
     events: int = 0
-    frames: int = 0
     repeated: int = 0
     _ids: set[bytes] = field(default_factory=set)
     _touched: set[tuple[Any, ...]] = field(default_factory=set)
 
     def add_frame(self, frame: dict[str, Any], *, source: str | None, number: str | None) -> None:
         """Count a decoded frame; one of the ledger that was sent twice counts once."""
-        self.frames += 1
         if source is not None and source.startswith(LEDGER):
             name = hashlib.sha256(f"{source} {number}".encode()).digest()
             if self._is_repeated(name):
@@ -76,11 +75,6 @@ def windows_of(moment: datetime) -> Iterator[tuple[str, datetime]]:
     yield "day", minute.replace(minute=0, hour=0)
 
 
-def header(record: ConsumerRecord, name: str) -> str | None:
-    """A header's value as text."""
-    return next((value.decode() for key, value in record.headers if key == name), None)
-
-
 async def read_all(kafka: str, topic: str, partitions: int) -> list[ConsumerRecord]:
     """Every record of a topic, each partition in its order; topic is the full name on the broker."""
     consumer = AIOKafkaConsumer(
@@ -111,5 +105,5 @@ async def recount(kafka: str, topic: str, partitions: int) -> Recount:
     for record in await read_all(kafka, topic, partitions):
         frame = fastavro.schemaless_reader(io.BytesIO(record.value[FRAMING_BYTES:]), schema, None)
         assert isinstance(frame, dict)
-        counted.add_frame(frame, source=header(record, "ce_source"), number=header(record, "ce_id"))
+        counted.add_frame(frame, source=header(record.headers, "ce_source"), number=header(record.headers, "ce_id"))
     return counted

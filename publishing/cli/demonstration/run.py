@@ -14,7 +14,7 @@ from publishing.cli.demonstration import oracles, pipeline, summary
 from publishing.cli.demonstration.articles import WATCHED, articles
 from publishing.cli.demonstration.client import ApiClient
 from publishing.cli.demonstration.installation import SEED, Installation, settings_of
-from publishing.cli.demonstration.oracles import TERMINAL, Verdict
+from publishing.cli.demonstration.oracles import Verdict
 from publishing.cli.demonstration.people import people
 from publishing.cli.demonstration.pipeline import NotSettledError, until
 from publishing.cli.demonstration.recount import Recount, recount
@@ -56,7 +56,6 @@ class Demonstration:
         settings = settings_of(self.installation)
         pool = await open_pool(settings, process="demo")
         async with pool, ApiClient(self.installation) as api:
-            await api.until_ready()
             await self.supervisor.until_ready(READY_WITHIN_S)
             self.say(f"{len(self.supervisor.children)} processes are ready")
             channels = await pipeline.make_channels(api, self.simulators)
@@ -99,7 +98,7 @@ class Demonstration:
         async def missing() -> object:
             stored = await evidence.content_count(pool)
             runs = await evidence.conservation(pool)
-            return f"{stored} stored" if stored < len(items) or not runs else pipeline.unsettled(runs, TERMINAL)
+            return f"{stored} stored" if stored < len(items) or not runs else oracles.unsettled(runs) or None
 
         await until("alerts settle", ALERTS_WITHIN_S, missing)
         self.say("the alert policy has delivered to its rooms")
@@ -114,7 +113,7 @@ class Demonstration:
 
     async def _unsettled(self, pool: Pool, newsletter: int) -> object:
         runs = await evidence.conservation(pool)
-        left = pipeline.unsettled(runs, TERMINAL)
+        left = oracles.unsettled(runs) or None
         has_run = await evidence.has_run(pool, newsletter)
         return left if has_run else "the newsletter has no run yet"
 
@@ -138,43 +137,43 @@ class Demonstration:
         self, settings: Settings, pool: Pool, *, alert: int, log: Path, counted: Recount
     ) -> list[Verdict]:
         cells = await evidence.cells(pool)
+        deliveries = await evidence.deliveries(pool)
+        mails = await self.simulators.accepted("ses")
         in_doubt = await evidence.keys_in_state(pool, ["in_doubt"])
         accepted = {key for key in await evidence.keys_in_state(pool, ["accepted"]) if key.kind != "feed"}
         buried = {row.topic: row.buried for row in await count_all(settings, [topic for topic in ALL if topic.has_dlq])}
         verdicts = [
             oracles.conservation(await evidence.conservation(pool)),
-            oracles.provider_log(accepted, in_doubt, await self._logged()),
+            oracles.provider_log(accepted, in_doubt, await self._logged(mails)),
             oracles.rooms(
                 await evidence.room_articles(pool, alert),
                 await evidence.content_about(pool, WATCHED),
                 len(pipeline.ROOM_KINDS),
             ),
             oracles.doubt(in_doubt, most_in_flight() if self.is_hostile else {}),
-            oracles.mails(await evidence.deliveries(pool), self.subscribers, len(in_doubt)),
+            oracles.mails(deliveries, self.subscribers, len(in_doubt)),
             oracles.aggregates(cells, counted),
             oracles.readers(cells, log),
             oracles.dead_letters(buried),
         ]
-        await self._save_mail()
-        self._collect(verdicts, cells, await evidence.deliveries(pool), await evidence.latencies_ms(pool, alert))
+        if mails:
+            await self._save_mail(mails[0]["message_id"])
+        self._collect(verdicts, cells, deliveries, await evidence.latencies_ms(pool, alert))
         self.facts["in_doubt"] = sorted(in_doubt)
         return verdicts
 
-    async def _logged(self) -> list[tuple[str, oracles.Number]]:
-        texts = [("email", _tag(row)) for row in await self.simulators.accepted("ses")]
+    async def _logged(self, mails: list[dict[str, Any]]) -> list[tuple[str, oracles.Number]]:
+        texts = [("email", str(row["tags"].get("delivery", ""))) for row in mails]
         texts += [
             ("slack", row["payload"]["metadata"]["event_payload"]["delivery"])
             for row in await self.simulators.accepted("slack")
         ]
         texts += [("discord", row["payload"]["nonce"]) for row in await self.simulators.accepted("discord")]
         texts += [("webhook", row["webhook_id"]) for row in await self.simulators.accepted("webhook")]
-        return [(kind, _number(text)) for kind, text in texts if DELIVERY_NUMBER.search(text)]
+        return [(kind, number_of(text)) for kind, text in texts]
 
-    async def _save_mail(self) -> None:
-        rows = await self.simulators.accepted("ses")
-        if not rows:
-            return
-        mail = message_from_bytes(await self.simulators.mail(rows[0]["message_id"]), policy=default)
+    async def _save_mail(self, message_id: str) -> None:
+        mail = message_from_bytes(await self.simulators.mail(message_id), policy=default)
         body = mail.get_body(("html",))
         assert body is not None
         (self.folder / "mail.html").write_text(body.get_content(), encoding="utf-8")
@@ -226,11 +225,7 @@ def most_in_flight() -> dict[str, int]:
     return {kind: channel.limits.burst * partitions[kind] for kind, channel in load().items()}
 
 
-def _tag(row: dict[str, Any]) -> str:
-    return str(row["tags"].get("delivery", ""))
-
-
-def _number(text: str) -> oracles.Number:
+def number_of(text: str) -> oracles.Number:
+    """The delivery that a provider's log names; a message that names none is nobody's, and no ledger has it."""
     found = DELIVERY_NUMBER.search(text)
-    assert found is not None
-    return int(found[1]), int(found[2]), int(found[3])
+    return (int(found[1]), int(found[2]), int(found[3])) if found else (0, 0, 0)

@@ -11,9 +11,9 @@ import pytest
 from publishing.cli.demonstration import oracles, summary
 from publishing.cli.demonstration.articles import THEMES, articles, topics_of
 from publishing.cli.demonstration.people import people
-from publishing.cli.demonstration.pipeline import NotSettledError, unsettled, until
+from publishing.cli.demonstration.pipeline import NotSettledError, until
 from publishing.cli.demonstration.recount import Recount, windows_of
-from publishing.cli.demonstration.run import most_in_flight
+from publishing.cli.demonstration.run import most_in_flight, number_of
 from publishing.stores.evidence import Cell, Conservation, DeliveryKey
 
 pytestmark = pytest.mark.unit
@@ -119,6 +119,8 @@ def test_the_provider_log_fails_on_loss_invention_and_repetition() -> None:
     assert not oracles.provider_log({KEY}, set(), []).holds
     assert not oracles.provider_log(set(), set(), logged).holds
     assert not oracles.provider_log({KEY}, set(), logged * 2).holds
+    assert not oracles.provider_log({KEY}, set(), [*logged, ("email", number_of("no key at all"))]).holds
+    assert number_of("dlv_1_2_3") == number_of("1-2-3") == (1, 2, 3)
 
 
 def test_every_matching_article_goes_to_every_room_once() -> None:
@@ -165,10 +167,8 @@ def test_the_small_comparisons_can_fail() -> None:
 
 def test_what_is_not_settled_is_named() -> None:
     """Waiting ends when every run is planned and terminal, and says by run what it waits for."""
-    assert unsettled([run()], oracles.TERMINAL) is None
-    assert unsettled([run(unclaimed=1)], oracles.TERMINAL) == {
-        1: {"accepted": 2, "unclaimed": 1, "planned_by_all": True}
-    }
+    assert oracles.unsettled([run()]) == {}
+    assert oracles.unsettled([run(unclaimed=1)]) == {1: {"accepted": 2, "unclaimed": 1, "planned_by_all": True}}
 
 
 async def test_waiting_in_vain_is_an_error() -> None:
