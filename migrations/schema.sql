@@ -1,30 +1,90 @@
 CREATE SCHEMA analytics;
 
+CREATE TABLE public.publishing_installation (
+    only_row boolean DEFAULT true NOT NULL,
+    audience_shards integer NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT publishing_installation_audience_shards_check CHECK (((audience_shards >= 1) AND (audience_shards <= 1024))),
+    CONSTRAINT publishing_installation_only_row_check CHECK (only_row)
+);
+
+CREATE TABLE public.publishing_watermarks (
+    consumer text NOT NULL,
+    partition integer NOT NULL,
+    watermark timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE FUNCTION analytics.watermark() RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT
+         CASE
+             WHEN (count(*) >= ( SELECT publishing_installation.audience_shards
+                FROM public.publishing_installation)) THEN min(publishing_watermarks.watermark)
+             ELSE NULL::timestamp with time zone
+         END AS "case"
+    FROM public.publishing_watermarks
+   WHERE (publishing_watermarks.consumer = 'engagement'::text);
+END;
+
+COMMENT ON FUNCTION analytics.watermark() IS 'Every window that ends at or before this time is closed; write (SELECT analytics.watermark()) to ask once.';
+
 CREATE FUNCTION public.publishing_ensure_days(first_day date, last_day date) RETURNS integer
     LANGUAGE plpgsql
     AS $$
 DECLARE
     made int := 0;
     day date;
-    parent text;
-    child text;
+    month date;
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtext('publishing_ensure_days'));
     FOR day IN SELECT generate_series(first_day, last_day, interval '1 day')::date LOOP
-        FOREACH parent IN ARRAY ARRAY['publishing_deliveries', 'publishing_event_ids', 'publishing_analytics_minute'] LOOP
-            child := parent || '_' || to_char(day, 'YYYYMMDD');
-            IF to_regclass(child) IS NULL THEN
-                EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (%L) TO (%L)', child, parent,
-                    CASE WHEN parent = 'publishing_analytics_minute' THEN day::text || ' 00:00+00' ELSE day::text END,
-                    CASE WHEN parent = 'publishing_analytics_minute' THEN (day + 1)::text || ' 00:00+00'
-                        ELSE (day + 1)::text END);
-                made := made + 1;
-            END IF;
-        END LOOP;
+        made := made
+            + publishing_ensure_partition('publishing_deliveries', 'publishing_deliveries_' || to_char(day, 'YYYYMMDD'),
+                'run_day', day::text, (day + 1)::text)::int
+            + publishing_ensure_partition('publishing_event_ids', 'publishing_event_ids_' || to_char(day, 'YYYYMMDD'),
+                'day', day::text, (day + 1)::text)::int
+            + publishing_ensure_partition('publishing_analytics_minute',
+                'publishing_analytics_minute_' || to_char(day, 'YYYYMMDD'), 'window_start',
+                day::text || ' 00:00+00', (day + 1)::text || ' 00:00+00')::int;
+    END LOOP;
+    FOR month IN SELECT generate_series(date_trunc('month', first_day), last_day, interval '1 month')::date LOOP
+        made := made
+            + publishing_ensure_partition('publishing_analytics_hour',
+                'publishing_analytics_hour_' || to_char(month, 'YYYYMM'), 'window_start',
+                month::text || ' 00:00+00', (month + interval '1 month')::date::text || ' 00:00+00')::int;
     END LOOP;
     RETURN made;
 END
 $$;
+
+CREATE FUNCTION public.publishing_ensure_partition(parent text, child text, key text, first text, after text) RETURNS boolean
+    LANGUAGE plpgsql
+    AS $_$
+BEGIN
+    IF to_regclass(child) IS NOT NULL THEN
+        RETURN false;
+    END IF;
+    EXECUTE format('LOCK TABLE %I IN ACCESS EXCLUSIVE MODE', parent || '_default');
+    EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', child, parent);
+    EXECUTE format('WITH moved AS (DELETE FROM %1$I WHERE %2$I >= %3$L AND %2$I < %4$L RETURNING *)'
+        ' INSERT INTO %5$I SELECT * FROM moved', parent || '_default', key, first, after, child);
+    EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', parent, child, first, after);
+    RETURN true;
+END
+$_$;
+
+CREATE FUNCTION public.publishing_is_closed(grain text, window_start timestamp with time zone) RETURNS boolean
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT COALESCE(((window_start +
+         CASE grain
+             WHEN 'minute'::text THEN '00:01:00'::interval
+             WHEN 'hour'::text THEN '01:00:00'::interval
+             ELSE '24:00:00'::interval
+         END) <= analytics.watermark()), false) AS "coalesce";
+END;
 
 CREATE TABLE public.publishing_deliveries (
     run_day date NOT NULL,
@@ -214,13 +274,6 @@ CREATE VIEW analytics.engagement_minute AS
   WHERE (grain = 'minute'::text);
 
 COMMENT ON VIEW analytics.engagement_minute IS 'Engagement by minute of event time; late counts events after the window closed, revision the changes since.';
-
-CREATE TABLE public.publishing_watermarks (
-    consumer text NOT NULL,
-    partition integer NOT NULL,
-    watermark timestamp with time zone NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL
-);
 
 CREATE VIEW analytics.watermarks AS
  SELECT consumer,
@@ -556,12 +609,9 @@ CREATE TABLE public.publishing_feed_entries (
     created_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
-CREATE TABLE public.publishing_installation (
-    only_row boolean DEFAULT true NOT NULL,
-    audience_shards integer NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT publishing_installation_audience_shards_check CHECK (((audience_shards >= 1) AND (audience_shards <= 1024))),
-    CONSTRAINT publishing_installation_only_row_check CHECK (only_row)
+CREATE TABLE public.publishing_heartbeats (
+    topic text NOT NULL,
+    beat_at timestamp with time zone NOT NULL
 );
 
 CREATE TABLE public.publishing_outbox (
@@ -703,6 +753,28 @@ CREATE SEQUENCE public.publishing_template_numbers
 
 ALTER SEQUENCE public.publishing_template_numbers OWNED BY public.publishing_templates.id;
 
+CREATE TABLE public.publishing_verdict_replays (
+    id bigint NOT NULL,
+    rules_version integer NOT NULL,
+    rules jsonb NOT NULL,
+    since timestamp with time zone NOT NULL,
+    next_offsets jsonb NOT NULL,
+    replayed_at timestamp with time zone DEFAULT now() NOT NULL,
+    changed_cells bigint NOT NULL,
+    CONSTRAINT publishing_verdict_replays_next_offsets_check CHECK ((jsonb_typeof(next_offsets) = 'object'::text)),
+    CONSTRAINT publishing_verdict_replays_rules_check CHECK ((jsonb_typeof(rules) = 'array'::text)),
+    CONSTRAINT publishing_verdict_replays_since_check CHECK ((date_trunc('day'::text, since, 'UTC'::text) = since))
+);
+
+ALTER TABLE public.publishing_verdict_replays ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.publishing_verdict_replays_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE public.stream_offsets (
     consumer text NOT NULL,
     topic text NOT NULL,
@@ -798,6 +870,9 @@ ALTER TABLE ONLY public.publishing_experiments
 ALTER TABLE ONLY public.publishing_feed_entries
     ADD CONSTRAINT publishing_feed_entries_pkey PRIMARY KEY (channel_id, guid);
 
+ALTER TABLE ONLY public.publishing_heartbeats
+    ADD CONSTRAINT publishing_heartbeats_pkey PRIMARY KEY (topic);
+
 ALTER TABLE ONLY public.publishing_installation
     ADD CONSTRAINT publishing_installation_pkey PRIMARY KEY (only_row);
 
@@ -846,6 +921,9 @@ ALTER TABLE ONLY public.publishing_suppressions
 ALTER TABLE ONLY public.publishing_templates
     ADD CONSTRAINT publishing_templates_pkey PRIMARY KEY (id, version);
 
+ALTER TABLE ONLY public.publishing_verdict_replays
+    ADD CONSTRAINT publishing_verdict_replays_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.publishing_watermarks
     ADD CONSTRAINT publishing_watermarks_pkey PRIMARY KEY (consumer, partition);
 
@@ -885,6 +963,8 @@ CREATE INDEX publishing_deliveries_default_next_attempt_at_idx ON public.publish
 CREATE INDEX publishing_deliveries_provider ON ONLY public.publishing_deliveries USING btree (provider_message_id) WHERE (provider_message_id IS NOT NULL);
 
 CREATE INDEX publishing_deliveries_default_provider_message_id_idx ON public.publishing_deliveries_default USING btree (provider_message_id) WHERE (provider_message_id IS NOT NULL);
+
+CREATE INDEX publishing_engaged_first_at ON public.publishing_engaged USING brin (first_at) WITH (pages_per_range='32');
 
 CREATE INDEX publishing_feed_entries_newest ON public.publishing_feed_entries USING btree (channel_id, published_at DESC);
 

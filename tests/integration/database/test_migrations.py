@@ -1,6 +1,7 @@
 """The database: the migrations give the snapshot, two at once take turns, and a database behind the code is refused."""
 
 import asyncio
+import datetime as dt
 import uuid
 from collections.abc import AsyncIterator
 
@@ -49,12 +50,67 @@ async def test_a_database_behind_the_code_is_refused(empty_database: str) -> Non
 
 
 async def test_daily_partitions_are_made_once(database_url: str) -> None:
-    """A delivery, an event id and a minute window each go to the partition of their day."""
+    """A delivery, an event id and a minute window each go to the partition of their day, an hour window to its month's."""
     connection = await asyncpg.connect(database_url)
     made = "SELECT publishing_ensure_days('2026-03-28', '2026-03-30')"
-    assert await connection.fetchval(made) == 9
+    assert await connection.fetchval(made) == 10
     assert await connection.fetchval(made) == 0
     await connection.execute("INSERT INTO publishing_event_ids VALUES ('2026-03-29', $1)", bytes(16))
     where = await connection.fetchval("SELECT tableoid::regclass::text FROM publishing_event_ids")
     assert where == "publishing_event_ids_20260329"
+    await connection.close()
+
+
+WINDOW = "INSERT INTO publishing_analytics VALUES ($1, $2, 1, 1, 1, 0, 'opened', 'human', 1, 1, 0, 0, $2, $2)"
+
+
+async def test_a_partition_made_late_takes_its_rows_over(database_url: str) -> None:
+    """Rows that came before their day or month had a partition move into it; their neighbours stay where they were."""
+    connection = await asyncpg.connect(database_url)
+    inside = dt.datetime(2026, 3, 29, 23, 59, tzinfo=dt.UTC)
+    outside = dt.datetime(2026, 4, 2, tzinfo=dt.UTC)
+    for grain, start in (("minute", inside), ("minute", outside), ("hour", inside), ("hour", outside)):
+        await connection.execute(WINDOW, grain, start)
+    await connection.execute("INSERT INTO publishing_event_ids VALUES ('2026-03-29', $1)", bytes(16))
+    await connection.execute(
+        "INSERT INTO publishing_deliveries (run_day, run_id, channel_id, destination, publication_id, shard, chunk, lane,"
+        " state, content_ids, scores) VALUES ('2026-03-29', 1, 1, 1, 1, 0, 0, 'bulk', 'claimed', '{}', '{}')"
+    )
+    assert await connection.fetchval("SELECT publishing_ensure_days('2026-03-29', '2026-03-29')") == 4
+    places = await connection.fetch(
+        "SELECT tableoid::regclass::text AS name FROM publishing_analytics UNION ALL"
+        " SELECT tableoid::regclass::text FROM publishing_event_ids UNION ALL"
+        " SELECT tableoid::regclass::text FROM publishing_deliveries ORDER BY 1"
+    )
+    assert [row["name"] for row in places] == [
+        "publishing_analytics_hour_202603",
+        "publishing_analytics_hour_default",
+        "publishing_analytics_minute_20260329",
+        "publishing_analytics_minute_default",
+        "publishing_deliveries_20260329",
+        "publishing_event_ids_20260329",
+    ]
+    await connection.execute("UPDATE publishing_deliveries SET state = 'submitted'")
+    await connection.close()
+
+
+async def test_a_window_is_closed_once_every_partition_has_passed_its_end(database_url: str) -> None:
+    """The slowest partition decides, and one that has said nothing keeps every window open."""
+    connection = await asyncpg.connect(database_url)
+    noon = dt.datetime(2026, 3, 29, 12, tzinfo=dt.UTC)
+    await connection.execute("INSERT INTO publishing_installation (audience_shards) VALUES (2)")
+    mark = "INSERT INTO publishing_watermarks (consumer, partition, watermark) VALUES ('engagement', $1, $2)"
+
+    async def closed(grain: str, start: dt.datetime) -> object:
+        return await connection.fetchval("SELECT publishing_is_closed($1, $2)", grain, start)
+
+    await connection.execute(mark, 0, noon + dt.timedelta(hours=3))
+    assert await closed("minute", noon) is False
+    assert await connection.fetchval("SELECT analytics.watermark()") is None
+    await connection.execute(mark, 1, noon + dt.timedelta(minutes=1))
+    assert await closed("minute", noon) is True
+    assert await closed("minute", noon + dt.timedelta(seconds=1)) is False
+    assert await closed("hour", noon - dt.timedelta(hours=1)) is True
+    assert await closed("hour", noon) is False
+    assert await closed("day", noon.replace(hour=0)) is False
     await connection.close()
