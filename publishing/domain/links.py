@@ -9,8 +9,13 @@ import re
 import struct
 
 from publishing.domain.keys import KeyRing
+from publishing.domain.tracking import TrackingPolicy
 
-VERSION = 1
+ARTICLE_VERSION = 1
+# Version 2 says the tracking policy and the time of the send; links of version 1 are in letters that were sent.
+READER_VERSION, OLD_READER_VERSION = 2, 1
+# The invisible link of a letter: no reader sees it, so that what follows it is a machine.
+HONEYPOT_LINK = 9_999
 # 128 bits: RFC 2104 section 5 allows truncation to half of the hash's length and no less than 80 bits.
 MAC_BYTES = 16
 # The token is 4/3 of the address; RFC 9110 section 4.1 asks every server and proxy for at least 8,000 octets.
@@ -18,11 +23,12 @@ MAX_URL_BYTES = 2_000
 MAX_TOKEN_CHARS = 4_096
 
 _ARTICLE = struct.Struct(">QQH")
-_READER = struct.Struct(">QQIQB")
+_READERS = {OLD_READER_VERSION: struct.Struct(">QQIQB"), READER_VERSION: struct.Struct(">QQIQBBI")}
 _MAX_LONG = 10**18 - 1  # the precision of EngagementRecorded's 8-byte numbers
 _MAX_CHANNEL = 10**9 - 1
 _MAX_LINK = 9_999
 _MAX_ARM = 99
+_MAX_SENT_AT_S = 2**32 - 1
 
 # Anchored on both ends: the authority is a bare host and port, so that no parser can find another host in it.
 _TARGET = re.compile(
@@ -62,13 +68,18 @@ class ArticleLink:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ReaderLink:
-    """The reader part of a link: whose delivery it was in, by numbers only."""
+    """The reader part of a link: whose delivery it was in, by numbers only.
+
+    `sent_at_s` is in seconds since 1970, 0 when the link does not say it.
+    """
 
     run_id: int
     publication_id: int
     channel_id: int
     destination: int
     arm: int = 0
+    policy: TrackingPolicy = TrackingPolicy.IDENTIFIED
+    sent_at_s: int = 0
 
 
 def check_target(url: str) -> str:
@@ -87,13 +98,15 @@ def sign_article(ring: KeyRing, *, run_id: int, content_id: int, link: int, url:
     _in_range(run_id, _MAX_LONG)
     _in_range(content_id, _MAX_LONG)
     _in_range(link, _MAX_LINK)
-    return _signed(ring, "article", _ARTICLE.pack(run_id, content_id, link) + check_target(url).encode())
+    return _signed(
+        ring, "article", ARTICLE_VERSION, _ARTICLE.pack(run_id, content_id, link) + check_target(url).encode()
+    )
 
 
 def verify_article(ring: KeyRing, token: str) -> ArticleLink:
     """Read an article part; raises LinkError unless every byte of it, the address included, is as it was signed."""
-    body = _verified(ring, "article", token)
-    if len(body) < _ARTICLE.size:
+    version, body = _verified(ring, "article", token)
+    if version != ARTICLE_VERSION or len(body) < _ARTICLE.size:
         raise LinkError("malformed token")
     run_id, content_id, link = _ARTICLE.unpack_from(body)
     try:
@@ -103,7 +116,7 @@ def verify_article(ring: KeyRing, token: str) -> ArticleLink:
     return ArticleLink(run_id=run_id, content_id=content_id, link=link, url=check_target(url))
 
 
-def sign_reader(  # noqa: PLR0913  - a link says five numbers and a purpose
+def sign_reader(  # noqa: PLR0913  - a link says seven numbers and a purpose
     ring: KeyRing,
     *,
     purpose: Purpose,
@@ -112,24 +125,44 @@ def sign_reader(  # noqa: PLR0913  - a link says five numbers and a purpose
     channel_id: int,
     destination: int,
     arm: int = 0,
+    policy: TrackingPolicy = TrackingPolicy.IDENTIFIED,
+    sent_at_s: int = 0,
 ) -> str:
-    """Sign the reader part of one message's links, once per message and purpose."""
+    """Sign the reader part of one message's links, once per message and purpose; raises LinkError."""
     for number in (run_id, publication_id, destination):
         _in_range(number, _MAX_LONG)
     _in_range(channel_id, _MAX_CHANNEL)
     _in_range(arm, _MAX_ARM)
-    return _signed(ring, purpose.value, _READER.pack(run_id, publication_id, channel_id, destination, arm))
+    _in_range(sent_at_s, _MAX_SENT_AT_S)
+    layout = _READERS[READER_VERSION]
+    body = layout.pack(run_id, publication_id, channel_id, destination, arm, policy, sent_at_s)
+    return _signed(ring, purpose.value, READER_VERSION, body)
 
 
 def verify_reader(ring: KeyRing, purpose: Purpose, token: str) -> ReaderLink:
     """Read a reader part; raises LinkError unless it was signed for this very purpose."""
-    body = _verified(ring, purpose.value, token)
-    if len(body) != _READER.size:
+    version, body = _verified(ring, purpose.value, token)
+    layout = _READERS.get(version)
+    if layout is None or len(body) != layout.size:
         raise LinkError("malformed token")
-    run_id, publication_id, channel_id, destination, arm = _READER.unpack(body)
+    run_id, publication_id, channel_id, destination, arm, *newer = layout.unpack(body)
+    policy, sent_at_s = newer or (TrackingPolicy.IDENTIFIED, 0)
     return ReaderLink(
-        run_id=run_id, publication_id=publication_id, channel_id=channel_id, destination=destination, arm=arm
+        run_id=run_id,
+        publication_id=publication_id,
+        channel_id=channel_id,
+        destination=destination,
+        arm=arm,
+        policy=_policy(policy),
+        sent_at_s=sent_at_s,
     )
+
+
+def _policy(number: int) -> TrackingPolicy:
+    try:
+        return TrackingPolicy(number)
+    except ValueError as error:
+        raise LinkError("malformed token") from error
 
 
 def _in_range(number: int, largest: int) -> None:
@@ -141,15 +174,15 @@ def _mac(key: bytes, purpose: str, signed: bytes) -> bytes:
     return hmac.digest(key, b"tidewire/link/" + purpose.encode() + b"\0" + signed, "sha256")[:MAC_BYTES]
 
 
-def _signed(ring: KeyRing, purpose: str, body: bytes) -> str:
+def _signed(ring: KeyRing, purpose: str, version: int, body: bytes) -> str:
     kid, key = ring.current
     name = kid.encode()
-    signed = bytes((VERSION, len(name))) + name + body
+    signed = bytes((version, len(name))) + name + body
     return base64.urlsafe_b64encode(signed + _mac(key, purpose, signed)).rstrip(b"=").decode()
 
 
-def _verified(ring: KeyRing, purpose: str, token: str) -> bytes:
-    """Return the body of a token under a known key; its spelling must be canonical: one token, one string."""
+def _verified(ring: KeyRing, purpose: str, token: str) -> tuple[int, bytes]:
+    """Return version and body of a token under a known key; its spelling must be canonical: one token, one string."""
     if not 0 < len(token) <= MAX_TOKEN_CHARS:
         raise LinkError("malformed token")
     try:
@@ -160,7 +193,7 @@ def _verified(ring: KeyRing, purpose: str, token: str) -> bytes:
         raise LinkError("malformed token")
     signed, mac = packed[:-MAC_BYTES], packed[-MAC_BYTES:]
     header = 2
-    if len(signed) < header or signed[0] != VERSION or len(signed) < header + signed[1]:
+    if len(signed) < header or len(signed) < header + signed[1]:
         raise LinkError("malformed token")
     end = header + signed[1]
     key = ring.find(signed[header:end].decode("utf-8", "replace"))
@@ -168,4 +201,4 @@ def _verified(ring: KeyRing, purpose: str, token: str) -> bytes:
         raise LinkError("unknown key")
     if not hmac.compare_digest(mac, _mac(key, purpose, signed)):
         raise LinkError("forged token")
-    return signed[end:]
+    return signed[0], signed[end:]
