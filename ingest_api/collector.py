@@ -3,13 +3,14 @@
 import asyncio
 import dataclasses
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
 
 from publishing.domain.shards import shard_of
 from publishing.domain.verdicts import Judgement
+from publishing.domain.windows import OUTSIDE_ID
 from publishing.runtime.logs import get_logger
 from schemas.frames import AGENT_INDEX, KIND_INDEX, NETWORK_INDEX, VERDICT_INDEX, encode_frame, new_events
 from schemas.messages import EngagementKind
@@ -49,6 +50,8 @@ class Hit:
     arm: int = 0
     content_id: int = 0
     link: int = 0
+    event_id: bytes | None = None
+    """16 bytes of an id that came from outside, by which the hit is counted once; None lets the collector choose."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -98,6 +101,10 @@ class Collector:
             self._close(shard)
         return await asyncio.shield(batch.kept)
 
+    async def record_many(self, hits: Sequence[Hit]) -> bool:
+        """Return True once all the hits are durable, False when any of them is not known to be."""
+        return all(await asyncio.gather(*(self.record(hit) for hit in hits)))
+
     async def drain(self) -> None:
         """Send what is gathered and wait until each frame is kept or given up."""
         for shard in list(self._open):
@@ -129,13 +136,16 @@ class Collector:
         events = new_events(len(hits))
         ids = np.frombuffer(secrets.token_bytes(EVENT_ID_BYTES * len(hits)), dtype=np.uint8)
         events["event_id"] = ids.reshape(len(hits), EVENT_ID_BYTES)
+        for place, hit in enumerate(hits):
+            if hit.event_id is not None:
+                events["event_id"][place] = np.frombuffer(hit.event_id, dtype=np.uint8)
         events["occurred_at"] = [hit.occurred_at_ms for hit in hits]
         events["kind"] = [KIND_INDEX[hit.kind] for hit in hits]
         events["verdict"] = [VERDICT_INDEX[hit.judgement.verdict] for hit in hits]
         events["agent"] = [AGENT_INDEX[hit.judgement.agent] for hit in hits]
         events["network"] = [NETWORK_INDEX[hit.judgement.network] for hit in hits]
         events["rule"] = [hit.judgement.rule for hit in hits]
-        events["flags"] = [hit.judgement.flags for hit in hits]
+        events["flags"] = [hit.judgement.flags | (OUTSIDE_ID if hit.event_id is not None else 0) for hit in hits]
         for name in ("arm", "run_id", "publication_id", "channel_id", "destination", "content_id", "link"):
             events[name] = [getattr(hit, name) for hit in hits]
         return encode_frame(self._recorded_by, self._clock_ms(), events)

@@ -1,6 +1,7 @@
 """The collector: hits of a shard share a frame, and the answer waits until it is kept."""
 
 import asyncio
+import dataclasses
 
 import pytest
 
@@ -95,6 +96,29 @@ async def test_a_cancelled_caller_loses_nothing() -> None:
     durable.released.set()
     assert await stays is True
     assert decode_frame(durable.frames[0][1]).events["destination"].tolist() == [1, 5]
+
+
+async def test_an_id_from_outside_is_kept() -> None:
+    """A hit with an id of its own keeps it, and its flag says that it is to be counted once."""
+    durable = KeepingDurable()
+    named = dataclasses.replace(hit(4), event_id=b"sixteen bytes id")
+    assert await collector(durable).record_many([named, hit(8)]) is True
+    first, second = decode_frame(durable.frames[0][1]).events
+    assert bytes(first["event_id"]) == b"sixteen bytes id"
+    assert [int(first["flags"]), int(second["flags"])] == [3, 2]
+
+
+async def test_many_are_durable_together() -> None:
+    """Several hits are True once the frames of every shard are kept, and False when one of them is not."""
+    held = HeldDurable()
+    task = asyncio.create_task(collector(held).record_many([hit(number) for number in range(6)]))
+    await asyncio.sleep(0.03)
+    assert not task.done()
+    held.released.set()
+    assert await task is True
+    assert sorted(shard for shard, _ in held.frames) == [0, 1, 2, 3]
+    assert await collector(AwayDurable()).record_many([hit(1), hit(2)]) is False
+    assert await collector(AwayDurable()).record_many([]) is True
 
 
 async def test_drain_sends_what_is_gathered() -> None:
