@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from ingest_api import problems
 from ingest_api.resources import Resources
-from ingest_api.routes import analytics, channels, content, feeds, publications, service, subscribers
+from ingest_api.routes import analytics, channels, content, feeds, live, publications, service, subscribers
 
 ROUTERS = (
     content.router,
@@ -16,6 +16,7 @@ ROUTERS = (
     subscribers.router,
     channels.router,
     analytics.router,
+    live.router,
     feeds.router,
     service.router,
 )

@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from ingest_api.collector import Collector, NotDurableError
+from ingest_api.live import Hints
 from ingest_api.problems import unavailable
 from publishing.domain.keys import KeyRing
 from publishing.runtime.clock import now_ms, utc_now
@@ -115,6 +116,7 @@ class Resources:
             recorded_by=f"ingest_api/{settings.instance}",
             clock_ms=now_ms,
         )
+        self.live = Hints(settings)
         self._opening: list[asyncio.Task[None]] = []
 
     @property
@@ -129,6 +131,7 @@ class Resources:
 
     async def close(self) -> None:
         """Send what is gathered, then close in the opposite order."""
+        await self.live.close()
         await self.collector.drain()
         for task in self._opening:
             task.cancel()

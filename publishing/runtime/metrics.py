@@ -50,6 +50,8 @@ HITS = _counter("hits_total", "Readers' hits by outcome: counted, dropped, inval
 SUPPRESSIONS = _counter("suppressions_total", "Suppressions written, by the path: direct, stream.", "path")
 LATE_EVENTS = _counter("late_events_total", "Events that arrived after their window was closed.")
 CLAMPED_EVENTS = _counter("clamped_events_total", "Events whose time was outside the horizon.", "direction")
+LIVE_STREAMS = _gauge("live_streams", "Open streams of live hints.")
+LIVE_HINTS = _counter("live_hints_total", "Live hints by outcome: sent, dropped, malformed.", "outcome")
 REPEATED_EVENTS = _counter("repeated_events_total", "Events or frames already counted.", "unit")
 
 # HTTP

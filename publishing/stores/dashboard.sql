@@ -1,0 +1,67 @@
+-- name: funnel
+-- $1 grain, $2 from, $3 before, $4 publication or null.
+SELECT kind, verdict, sum(total)::bigint AS total, sum(uniques)::bigint AS uniques
+FROM publishing_analytics
+WHERE grain = $1 AND window_start >= $2 AND window_start < $3
+    AND ($4::bigint IS NULL OR publication_id = $4)
+GROUP BY kind, verdict
+ORDER BY kind, verdict;
+
+-- name: planned
+SELECT coalesce(sum(s.planned), 0)::bigint
+FROM publishing_runs r
+JOIN publishing_run_shards s ON s.run_id = r.id
+WHERE r.created_at >= $1 AND r.created_at < $2
+    AND ($3::bigint IS NULL OR r.publication_id = $3);
+
+-- name: series
+-- $5 kinds, $6 verdict or null: it narrows only what readers do, a provider's receipt has none.
+SELECT window_start, kind, sum(total)::bigint AS total
+FROM publishing_analytics
+WHERE grain = $1 AND window_start >= $2 AND window_start < $3
+    AND ($4::bigint IS NULL OR publication_id = $4)
+    AND kind = ANY ($5::text[])
+    AND ($6::text IS NULL OR verdict = $6 OR kind <> ALL ($7::text[]))
+GROUP BY window_start, kind
+ORDER BY window_start, kind;
+
+-- name: channels
+SELECT c.id AS channel_id, c.name, c.kind AS channel_kind, c.status, a.kind, a.verdict,
+    sum(a.total)::bigint AS total, sum(a.uniques)::bigint AS uniques
+FROM publishing_analytics a
+JOIN publishing_channels c ON c.id = a.channel_id
+WHERE a.grain = $1 AND a.window_start >= $2 AND a.window_start < $3
+    AND ($4::bigint IS NULL OR a.publication_id = $4)
+GROUP BY c.id, c.name, c.kind, c.status, a.kind, a.verdict
+ORDER BY c.id;
+
+-- name: publications
+-- The publications to choose from: the newest first.
+SELECT id, name, status FROM publishing_publications ORDER BY id DESC LIMIT $1;
+
+-- name: runs
+-- What is being sent now; unclaimed = planned less what has a row in the ledger.
+SELECT r.id, r.publication_id, p.name, r.created_at, r.shards, s.planned, s.planned_shards,
+    coalesce(d.settled, 0)::bigint AS settled, coalesce(d.open, 0)::bigint AS open
+FROM publishing_runs r
+JOIN publishing_publications p ON p.id = r.publication_id
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(planned), 0)::bigint AS planned, count(*)::int AS planned_shards
+    FROM publishing_run_shards WHERE run_id = r.id) s
+CROSS JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE state = ANY ($3::text[])) AS settled,
+        count(*) FILTER (WHERE state <> ALL ($3::text[])) AS open
+    FROM publishing_deliveries WHERE run_day = r.run_day AND run_id = r.id) d
+WHERE r.status = 'running' AND ($1::bigint IS NULL OR r.publication_id = $1)
+ORDER BY r.id DESC
+LIMIT $2;
+
+-- name: watermark
+SELECT watermark, updated_at, partitions FROM analytics.watermarks WHERE consumer = 'engagement';
+
+-- name: positions
+SELECT consumer, topic, partition, next_offset, updated_at FROM stream_offsets ORDER BY consumer, topic, partition;
+
+-- name: outbox
+SELECT count(*)::int AS waiting, min(created_at) AS oldest_at
+FROM (SELECT created_at FROM publishing_outbox WHERE sent_at IS NULL ORDER BY id LIMIT $1) o;
