@@ -75,6 +75,27 @@ BEGIN
 END
 $_$;
 
+CREATE FUNCTION public.publishing_grant_analyst() RETURNS boolean
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'tidewire_analyst') THEN
+        BEGIN
+            CREATE ROLE tidewire_analyst NOLOGIN;
+        EXCEPTION
+            WHEN duplicate_object OR unique_violation THEN
+                NULL; -- another database of this server was migrated at the same time
+            WHEN insufficient_privilege THEN
+                RAISE NOTICE 'tidewire_analyst is not there and may not be made: CREATE ROLE tidewire_analyst NOLOGIN; SELECT publishing_grant_analyst();';
+                RETURN false;
+        END;
+    END IF;
+    GRANT USAGE ON SCHEMA analytics TO tidewire_analyst;
+    GRANT SELECT ON ALL TABLES IN SCHEMA analytics TO tidewire_analyst;
+    RETURN true;
+END
+$$;
+
 CREATE FUNCTION public.publishing_is_closed(grain text, window_start timestamp with time zone) RETURNS boolean
     LANGUAGE sql STABLE
     BEGIN ATOMIC
@@ -85,6 +106,46 @@ CREATE FUNCTION public.publishing_is_closed(grain text, window_start timestamp w
              ELSE '24:00:00'::interval
          END) <= analytics.watermark()), false) AS "coalesce";
 END;
+
+CREATE TABLE public.publishing_channels (
+    id integer NOT NULL,
+    kind text NOT NULL,
+    name text NOT NULL,
+    status text DEFAULT 'active'::text NOT NULL,
+    config_sealed bytea NOT NULL,
+    topics jsonb DEFAULT '{}'::jsonb NOT NULL,
+    limits jsonb DEFAULT '{}'::jsonb NOT NULL,
+    validation jsonb DEFAULT '{"detail": "", "status": "untested"}'::jsonb NOT NULL,
+    destination bigint,
+    shard integer,
+    version integer DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT publishing_channels_check CHECK (((destination IS NULL) = (shard IS NULL))),
+    CONSTRAINT publishing_channels_check1 CHECK (((kind = 'email'::text) = (destination IS NULL))),
+    CONSTRAINT publishing_channels_kind_check CHECK ((kind = ANY (ARRAY['email'::text, 'slack'::text, 'discord'::text, 'webhook'::text, 'feed'::text]))),
+    CONSTRAINT publishing_channels_status_check CHECK ((status = ANY (ARRAY['active'::text, 'disabled'::text, 'deleted'::text])))
+);
+
+CREATE VIEW analytics.channels AS
+ SELECT id AS channel_id,
+    kind,
+    name,
+    status,
+    created_at
+   FROM public.publishing_channels;
+
+COMMENT ON VIEW analytics.channels IS 'Channels without their configuration.';
+
+COMMENT ON COLUMN analytics.channels.channel_id IS 'Number of the channel.';
+
+COMMENT ON COLUMN analytics.channels.kind IS 'email, slack, discord, webhook or feed.';
+
+COMMENT ON COLUMN analytics.channels.name IS 'Its name, unique.';
+
+COMMENT ON COLUMN analytics.channels.status IS 'active, disabled or deleted.';
+
+COMMENT ON COLUMN analytics.channels.created_at IS 'When it was made.';
 
 CREATE TABLE public.publishing_deliveries (
     run_day date NOT NULL,
@@ -203,6 +264,81 @@ CREATE VIEW analytics.conservation AS
 
 COMMENT ON VIEW analytics.conservation IS 'candidates = excluded + planned; planned = unclaimed + the sum of by_state; holds says whether both are so.';
 
+COMMENT ON COLUMN analytics.conservation.run_id IS 'Run.';
+
+COMMENT ON COLUMN analytics.conservation.candidates IS 'Destinations considered.';
+
+COMMENT ON COLUMN analytics.conservation.excluded IS 'Left out, by reason.';
+
+COMMENT ON COLUMN analytics.conservation.planned IS 'Chosen.';
+
+COMMENT ON COLUMN analytics.conservation.unclaimed IS 'Chosen, and not yet taken for sending.';
+
+COMMENT ON COLUMN analytics.conservation.by_state IS 'Taken for sending, by state.';
+
+COMMENT ON COLUMN analytics.conservation.planned_by_all IS 'Whether every shard has planned.';
+
+COMMENT ON COLUMN analytics.conservation.holds IS 'Whether nothing is lost and nothing is there twice.';
+
+CREATE VIEW analytics.deliveries_by_state AS
+ SELECT run_day,
+    publication_id,
+    run_id,
+    channel_id,
+    arm,
+    state,
+    reason,
+    count(*) AS deliveries,
+    min(accepted_at) AS first_accepted_at,
+    max(accepted_at) AS last_accepted_at
+   FROM public.publishing_deliveries
+  GROUP BY run_day, publication_id, run_id, channel_id, arm, state, reason;
+
+COMMENT ON VIEW analytics.deliveries_by_state IS 'The ledger, counted; filter by run_day to read little. No reader is named.';
+
+COMMENT ON COLUMN analytics.deliveries_by_state.run_day IS 'Day of the run, UTC; the partition.';
+
+COMMENT ON COLUMN analytics.deliveries_by_state.publication_id IS 'Publication.';
+
+COMMENT ON COLUMN analytics.deliveries_by_state.run_id IS 'Run.';
+
+COMMENT ON COLUMN analytics.deliveries_by_state.channel_id IS 'Channel.';
+
+COMMENT ON COLUMN analytics.deliveries_by_state.arm IS 'Arm of an experiment; 0 without one.';
+
+COMMENT ON COLUMN analytics.deliveries_by_state.state IS 'State of the ledger; what is planned and not claimed has no row.';
+
+COMMENT ON COLUMN analytics.deliveries_by_state.reason IS 'Why: the provider''s or our own word; null where there is nothing to explain.';
+
+COMMENT ON COLUMN analytics.deliveries_by_state.deliveries IS 'Deliveries in that state for that reason.';
+
+COMMENT ON COLUMN analytics.deliveries_by_state.first_accepted_at IS 'When a provider first took one of them.';
+
+COMMENT ON COLUMN analytics.deliveries_by_state.last_accepted_at IS 'When a provider last took one of them.';
+
+CREATE VIEW analytics.freshness AS
+ SELECT
+        CASE
+            WHEN (count(w.partition) >= i.audience_shards) THEN min(w.watermark)
+            ELSE NULL::timestamp with time zone
+        END AS watermark,
+    count(w.partition) AS partitions_heard,
+    i.audience_shards AS partitions,
+    max(w.updated_at) AS updated_at
+   FROM (public.publishing_installation i
+     LEFT JOIN public.publishing_watermarks w ON ((w.consumer = 'engagement'::text)))
+  GROUP BY i.audience_shards;
+
+COMMENT ON VIEW analytics.freshness IS 'How far engagement has been counted: one row.';
+
+COMMENT ON COLUMN analytics.freshness.watermark IS 'Windows that end at or before it are closed; null while a partition has said nothing yet.';
+
+COMMENT ON COLUMN analytics.freshness.partitions_heard IS 'Partitions that have said something.';
+
+COMMENT ON COLUMN analytics.freshness.partitions IS 'Partitions there are.';
+
+COMMENT ON COLUMN analytics.freshness.updated_at IS 'When a partition''s watermark last moved.';
+
 CREATE TABLE public.publishing_analytics (
     grain text NOT NULL,
     window_start timestamp with time zone NOT NULL,
@@ -235,9 +371,41 @@ CREATE VIEW analytics.engagement_day AS
     late,
     revision,
     first_at,
-    last_at
+    last_at,
+    COALESCE(((window_start + '24:00:00'::interval) <= ( SELECT freshness.watermark
+           FROM analytics.freshness)), false) AS closed
    FROM public.publishing_analytics
   WHERE (grain = 'day'::text);
+
+COMMENT ON VIEW analytics.engagement_day IS 'What readers and providers did, by day of event time (UTC); kept for good.';
+
+COMMENT ON COLUMN analytics.engagement_day.window_start IS 'Beginning of the window, UTC; an event belongs to the window of its own time.';
+
+COMMENT ON COLUMN analytics.engagement_day.publication_id IS 'Publication; 0 where the event names none.';
+
+COMMENT ON COLUMN analytics.engagement_day.run_id IS 'Run of the publication; 0 where the event names none.';
+
+COMMENT ON COLUMN analytics.engagement_day.channel_id IS 'Channel (analytics.channels).';
+
+COMMENT ON COLUMN analytics.engagement_day.arm IS 'Arm of an experiment; 0 without one.';
+
+COMMENT ON COLUMN analytics.engagement_day.kind IS 'opened, clicked, unsubscribed (readers); accepted, delivered, bounced, complained, failed, deferred, suppressed (sending).';
+
+COMMENT ON COLUMN analytics.engagement_day.verdict IS 'human or machine for what readers did, by rules that can be replayed; unknown otherwise.';
+
+COMMENT ON COLUMN analytics.engagement_day.total IS 'Events; a reader who opens twice counts twice.';
+
+COMMENT ON COLUMN analytics.engagement_day.uniques IS 'Readers whose first touch of this kind in this run and channel fell into this window; human first touches are counted apart from all others. Sums over windows, runs and channels stay exact counts of (run, channel, reader).';
+
+COMMENT ON COLUMN analytics.engagement_day.late IS 'Of total: events that arrived after the window was closed.';
+
+COMMENT ON COLUMN analytics.engagement_day.revision IS 'How many times the row was changed after its window was closed; 0 means as it was at closing.';
+
+COMMENT ON COLUMN analytics.engagement_day.first_at IS 'Earliest event time in the row.';
+
+COMMENT ON COLUMN analytics.engagement_day.last_at IS 'Latest event time in the row.';
+
+COMMENT ON COLUMN analytics.engagement_day.closed IS 'Whether every partition of the log has passed the end of the window.';
 
 CREATE VIEW analytics.engagement_hour AS
  SELECT window_start,
@@ -252,9 +420,41 @@ CREATE VIEW analytics.engagement_hour AS
     late,
     revision,
     first_at,
-    last_at
+    last_at,
+    COALESCE(((window_start + '01:00:00'::interval) <= ( SELECT freshness.watermark
+           FROM analytics.freshness)), false) AS closed
    FROM public.publishing_analytics
   WHERE (grain = 'hour'::text);
+
+COMMENT ON VIEW analytics.engagement_hour IS 'What readers and providers did, by hour of event time (UTC); kept 13 months.';
+
+COMMENT ON COLUMN analytics.engagement_hour.window_start IS 'Beginning of the window, UTC; an event belongs to the window of its own time.';
+
+COMMENT ON COLUMN analytics.engagement_hour.publication_id IS 'Publication; 0 where the event names none.';
+
+COMMENT ON COLUMN analytics.engagement_hour.run_id IS 'Run of the publication; 0 where the event names none.';
+
+COMMENT ON COLUMN analytics.engagement_hour.channel_id IS 'Channel (analytics.channels).';
+
+COMMENT ON COLUMN analytics.engagement_hour.arm IS 'Arm of an experiment; 0 without one.';
+
+COMMENT ON COLUMN analytics.engagement_hour.kind IS 'opened, clicked, unsubscribed (readers); accepted, delivered, bounced, complained, failed, deferred, suppressed (sending).';
+
+COMMENT ON COLUMN analytics.engagement_hour.verdict IS 'human or machine for what readers did, by rules that can be replayed; unknown otherwise.';
+
+COMMENT ON COLUMN analytics.engagement_hour.total IS 'Events; a reader who opens twice counts twice.';
+
+COMMENT ON COLUMN analytics.engagement_hour.uniques IS 'Readers whose first touch of this kind in this run and channel fell into this window; human first touches are counted apart from all others. Sums over windows, runs and channels stay exact counts of (run, channel, reader).';
+
+COMMENT ON COLUMN analytics.engagement_hour.late IS 'Of total: events that arrived after the window was closed.';
+
+COMMENT ON COLUMN analytics.engagement_hour.revision IS 'How many times the row was changed after its window was closed; 0 means as it was at closing.';
+
+COMMENT ON COLUMN analytics.engagement_hour.first_at IS 'Earliest event time in the row.';
+
+COMMENT ON COLUMN analytics.engagement_hour.last_at IS 'Latest event time in the row.';
+
+COMMENT ON COLUMN analytics.engagement_hour.closed IS 'Whether every partition of the log has passed the end of the window.';
 
 CREATE VIEW analytics.engagement_minute AS
  SELECT window_start,
@@ -269,11 +469,168 @@ CREATE VIEW analytics.engagement_minute AS
     late,
     revision,
     first_at,
-    last_at
+    last_at,
+    COALESCE(((window_start + '00:01:00'::interval) <= ( SELECT freshness.watermark
+           FROM analytics.freshness)), false) AS closed
    FROM public.publishing_analytics
   WHERE (grain = 'minute'::text);
 
-COMMENT ON VIEW analytics.engagement_minute IS 'Engagement by minute of event time; late counts events after the window closed, revision the changes since.';
+COMMENT ON VIEW analytics.engagement_minute IS 'What readers and providers did, by minute of event time (UTC); kept 14 days.';
+
+COMMENT ON COLUMN analytics.engagement_minute.window_start IS 'Beginning of the window, UTC; an event belongs to the window of its own time.';
+
+COMMENT ON COLUMN analytics.engagement_minute.publication_id IS 'Publication; 0 where the event names none.';
+
+COMMENT ON COLUMN analytics.engagement_minute.run_id IS 'Run of the publication; 0 where the event names none.';
+
+COMMENT ON COLUMN analytics.engagement_minute.channel_id IS 'Channel (analytics.channels).';
+
+COMMENT ON COLUMN analytics.engagement_minute.arm IS 'Arm of an experiment; 0 without one.';
+
+COMMENT ON COLUMN analytics.engagement_minute.kind IS 'opened, clicked, unsubscribed (readers); accepted, delivered, bounced, complained, failed, deferred, suppressed (sending).';
+
+COMMENT ON COLUMN analytics.engagement_minute.verdict IS 'human or machine for what readers did, by rules that can be replayed; unknown otherwise.';
+
+COMMENT ON COLUMN analytics.engagement_minute.total IS 'Events; a reader who opens twice counts twice.';
+
+COMMENT ON COLUMN analytics.engagement_minute.uniques IS 'Readers whose first touch of this kind in this run and channel fell into this window; human first touches are counted apart from all others. Sums over windows, runs and channels stay exact counts of (run, channel, reader).';
+
+COMMENT ON COLUMN analytics.engagement_minute.late IS 'Of total: events that arrived after the window was closed.';
+
+COMMENT ON COLUMN analytics.engagement_minute.revision IS 'How many times the row was changed after its window was closed; 0 means as it was at closing.';
+
+COMMENT ON COLUMN analytics.engagement_minute.first_at IS 'Earliest event time in the row.';
+
+COMMENT ON COLUMN analytics.engagement_minute.last_at IS 'Latest event time in the row.';
+
+COMMENT ON COLUMN analytics.engagement_minute.closed IS 'Whether every partition of the log has passed the end of the window.';
+
+CREATE TABLE public.publishing_publications (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    status text NOT NULL,
+    definition jsonb NOT NULL,
+    trigger_kind text GENERATED ALWAYS AS (((definition -> 'trigger'::text) ->> 'kind'::text)) STORED NOT NULL,
+    next_due_at timestamp with time zone,
+    version integer DEFAULT 1 NOT NULL,
+    created_by text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT publishing_publications_status_check CHECK ((status = ANY (ARRAY['draft'::text, 'in_review'::text, 'approved'::text, 'scheduled'::text, 'running'::text, 'paused'::text, 'done'::text, 'cancelled'::text])))
+);
+
+CREATE VIEW analytics.publication_summary AS
+ SELECT p.id AS publication_id,
+    p.name AS publication,
+    p.status,
+    p.trigger_kind,
+    ( SELECT count(*) AS count
+           FROM public.publishing_runs r
+          WHERE (r.publication_id = p.id)) AS runs,
+    e.accepted,
+    e.delivered,
+    e.bounced,
+    e.complained,
+    e.human_opens,
+    e.machine_opens,
+    e.human_clicks,
+    e.unsubscribes,
+    e.first_window,
+    e.last_window
+   FROM (public.publishing_publications p
+     CROSS JOIN LATERAL ( SELECT (COALESCE(sum(publishing_analytics.total) FILTER (WHERE (publishing_analytics.kind = 'accepted'::text)), (0)::numeric))::bigint AS accepted,
+            (COALESCE(sum(publishing_analytics.total) FILTER (WHERE (publishing_analytics.kind = 'delivered'::text)), (0)::numeric))::bigint AS delivered,
+            (COALESCE(sum(publishing_analytics.total) FILTER (WHERE (publishing_analytics.kind = 'bounced'::text)), (0)::numeric))::bigint AS bounced,
+            (COALESCE(sum(publishing_analytics.uniques) FILTER (WHERE (publishing_analytics.kind = 'complained'::text)), (0)::numeric))::bigint AS complained,
+            (COALESCE(sum(publishing_analytics.uniques) FILTER (WHERE ((publishing_analytics.kind = 'opened'::text) AND (publishing_analytics.verdict = 'human'::text))), (0)::numeric))::bigint AS human_opens,
+            (COALESCE(sum(publishing_analytics.uniques) FILTER (WHERE ((publishing_analytics.kind = 'opened'::text) AND (publishing_analytics.verdict <> 'human'::text))), (0)::numeric))::bigint AS machine_opens,
+            (COALESCE(sum(publishing_analytics.uniques) FILTER (WHERE ((publishing_analytics.kind = 'clicked'::text) AND (publishing_analytics.verdict = 'human'::text))), (0)::numeric))::bigint AS human_clicks,
+            (COALESCE(sum(publishing_analytics.uniques) FILTER (WHERE ((publishing_analytics.kind = 'unsubscribed'::text) AND (publishing_analytics.verdict = 'human'::text))), (0)::numeric))::bigint AS unsubscribes,
+            min(publishing_analytics.window_start) AS first_window,
+            max(publishing_analytics.window_start) AS last_window
+           FROM public.publishing_analytics
+          WHERE ((publishing_analytics.grain = 'day'::text) AND (publishing_analytics.publication_id = p.id))) e);
+
+COMMENT ON VIEW analytics.publication_summary IS 'Each publication over its whole life, from the day windows.';
+
+COMMENT ON COLUMN analytics.publication_summary.publication_id IS 'Number of the publication.';
+
+COMMENT ON COLUMN analytics.publication_summary.publication IS 'Its name.';
+
+COMMENT ON COLUMN analytics.publication_summary.status IS 'draft, in_review, approved, scheduled, running, paused, done or cancelled.';
+
+COMMENT ON COLUMN analytics.publication_summary.trigger_kind IS 'now, at, every or on_content.';
+
+COMMENT ON COLUMN analytics.publication_summary.runs IS 'How many times it ran.';
+
+COMMENT ON COLUMN analytics.publication_summary.accepted IS 'Messages that a provider took.';
+
+COMMENT ON COLUMN analytics.publication_summary.delivered IS 'Messages that a provider says it delivered; 0 where it never says.';
+
+COMMENT ON COLUMN analytics.publication_summary.bounced IS 'Messages that bounced for good.';
+
+COMMENT ON COLUMN analytics.publication_summary.complained IS 'Readers who complained, once a run and channel.';
+
+COMMENT ON COLUMN analytics.publication_summary.human_opens IS 'Readers who opened, by human verdict, once a run and channel.';
+
+COMMENT ON COLUMN analytics.publication_summary.machine_opens IS 'Readers for whom a machine (or nobody knows who) opened, once a run and channel.';
+
+COMMENT ON COLUMN analytics.publication_summary.human_clicks IS 'Readers who clicked, by human verdict, once a run and channel.';
+
+COMMENT ON COLUMN analytics.publication_summary.unsubscribes IS 'Readers who unsubscribed, by human verdict, once a run and channel.';
+
+COMMENT ON COLUMN analytics.publication_summary.first_window IS 'First day with engagement.';
+
+COMMENT ON COLUMN analytics.publication_summary.last_window IS 'Last day with engagement.';
+
+CREATE VIEW analytics.runs AS
+ SELECT r.id AS run_id,
+    r.publication_id,
+    p.name AS publication,
+    p.trigger_kind,
+    r.status,
+    r.created_at,
+    r.due_at,
+    r.deadline_at,
+    r.finished_at,
+    r.content_batch_id,
+    s.candidates,
+    s.planned,
+    r.run_day
+   FROM ((public.publishing_runs r
+     JOIN public.publishing_publications p ON ((p.id = r.publication_id)))
+     CROSS JOIN LATERAL ( SELECT COALESCE(sum(publishing_run_shards.candidates), (0)::bigint) AS candidates,
+            COALESCE(sum(publishing_run_shards.planned), (0)::bigint) AS planned
+           FROM public.publishing_run_shards
+          WHERE (publishing_run_shards.run_id = r.id)) s);
+
+COMMENT ON VIEW analytics.runs IS 'Executions of publications.';
+
+COMMENT ON COLUMN analytics.runs.run_id IS 'Number of the run.';
+
+COMMENT ON COLUMN analytics.runs.publication_id IS 'Its publication.';
+
+COMMENT ON COLUMN analytics.runs.publication IS 'The publication''s name today.';
+
+COMMENT ON COLUMN analytics.runs.trigger_kind IS 'now, at, every or on_content.';
+
+COMMENT ON COLUMN analytics.runs.status IS 'running, paused, done or cancelled.';
+
+COMMENT ON COLUMN analytics.runs.created_at IS 'When the run was made.';
+
+COMMENT ON COLUMN analytics.runs.due_at IS 'When it was due; null for on_content.';
+
+COMMENT ON COLUMN analytics.runs.deadline_at IS 'After this nothing of it is sent; null without a deadline.';
+
+COMMENT ON COLUMN analytics.runs.finished_at IS 'When nothing of it was left to send.';
+
+COMMENT ON COLUMN analytics.runs.content_batch_id IS 'The content that caused it; null unless on_content.';
+
+COMMENT ON COLUMN analytics.runs.candidates IS 'Destinations considered, so far as shards have planned.';
+
+COMMENT ON COLUMN analytics.runs.planned IS 'Destinations chosen.';
+
+COMMENT ON COLUMN analytics.runs.run_day IS 'The day its deliveries are filed under, UTC.';
 
 CREATE VIEW analytics.watermarks AS
  SELECT consumer,
@@ -282,6 +639,16 @@ CREATE VIEW analytics.watermarks AS
     max(updated_at) AS updated_at
    FROM public.publishing_watermarks
   GROUP BY consumer;
+
+COMMENT ON VIEW analytics.watermarks IS 'The lowest watermark of each consumer over the partitions that have said something.';
+
+COMMENT ON COLUMN analytics.watermarks.consumer IS 'Consumer of the log; engagement makes the windows.';
+
+COMMENT ON COLUMN analytics.watermarks.watermark IS 'Lowest watermark of its partitions.';
+
+COMMENT ON COLUMN analytics.watermarks.partitions IS 'Partitions that have said something.';
+
+COMMENT ON COLUMN analytics.watermarks.updated_at IS 'When one of them last moved.';
 
 CREATE TABLE public.publishing_analytics_day (
     grain text CONSTRAINT publishing_analytics_grain_not_null NOT NULL,
@@ -413,26 +780,6 @@ ALTER TABLE public.publishing_audit ALTER COLUMN id ADD GENERATED ALWAYS AS IDEN
     NO MINVALUE
     NO MAXVALUE
     CACHE 1
-);
-
-CREATE TABLE public.publishing_channels (
-    id integer NOT NULL,
-    kind text NOT NULL,
-    name text NOT NULL,
-    status text DEFAULT 'active'::text NOT NULL,
-    config_sealed bytea NOT NULL,
-    topics jsonb DEFAULT '{}'::jsonb NOT NULL,
-    limits jsonb DEFAULT '{}'::jsonb NOT NULL,
-    validation jsonb DEFAULT '{"detail": "", "status": "untested"}'::jsonb NOT NULL,
-    destination bigint,
-    shard integer,
-    version integer DEFAULT 1 NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT publishing_channels_check CHECK (((destination IS NULL) = (shard IS NULL))),
-    CONSTRAINT publishing_channels_check1 CHECK (((kind = 'email'::text) = (destination IS NULL))),
-    CONSTRAINT publishing_channels_kind_check CHECK ((kind = ANY (ARRAY['email'::text, 'slack'::text, 'discord'::text, 'webhook'::text, 'feed'::text]))),
-    CONSTRAINT publishing_channels_status_check CHECK ((status = ANY (ARRAY['active'::text, 'disabled'::text, 'deleted'::text])))
 );
 
 ALTER TABLE public.publishing_channels ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
@@ -634,20 +981,6 @@ ALTER TABLE public.publishing_outbox ALTER COLUMN id ADD GENERATED ALWAYS AS IDE
     NO MINVALUE
     NO MAXVALUE
     CACHE 1
-);
-
-CREATE TABLE public.publishing_publications (
-    id bigint NOT NULL,
-    name text NOT NULL,
-    status text NOT NULL,
-    definition jsonb NOT NULL,
-    trigger_kind text GENERATED ALWAYS AS (((definition -> 'trigger'::text) ->> 'kind'::text)) STORED NOT NULL,
-    next_due_at timestamp with time zone,
-    version integer DEFAULT 1 NOT NULL,
-    created_by text NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT publishing_publications_status_check CHECK ((status = ANY (ARRAY['draft'::text, 'in_review'::text, 'approved'::text, 'scheduled'::text, 'running'::text, 'paused'::text, 'done'::text, 'cancelled'::text])))
 );
 
 ALTER TABLE public.publishing_publications ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
@@ -930,6 +1263,12 @@ ALTER TABLE ONLY public.publishing_watermarks
 ALTER TABLE ONLY public.stream_offsets
     ADD CONSTRAINT stream_offsets_pkey PRIMARY KEY (consumer, topic, partition);
 
+CREATE INDEX publishing_analytics_day_publication ON public.publishing_analytics_day USING btree (publication_id, window_start);
+
+CREATE INDEX publishing_analytics_hour_publication ON ONLY public.publishing_analytics_hour USING btree (publication_id, window_start);
+
+CREATE INDEX publishing_analytics_hour_defau_publication_id_window_start_idx ON public.publishing_analytics_hour_default USING btree (publication_id, window_start);
+
 CREATE INDEX publishing_audit_entity ON public.publishing_audit USING btree (entity, entity_id);
 
 CREATE INDEX publishing_channels_shard ON public.publishing_channels USING btree (shard) WHERE (shard IS NOT NULL);
@@ -974,6 +1313,8 @@ CREATE INDEX publishing_plans_unsent ON public.publishing_plans USING btree (sha
 
 CREATE INDEX publishing_publications_due ON public.publishing_publications USING btree (next_due_at) WHERE (next_due_at IS NOT NULL);
 
+CREATE INDEX publishing_runs_created ON public.publishing_runs USING btree (created_at);
+
 CREATE INDEX publishing_runs_running ON public.publishing_runs USING btree (id) WHERE (status = 'running'::text);
 
 CREATE INDEX publishing_subscriber_state_shard ON public.publishing_subscriber_state USING btree (shard);
@@ -981,6 +1322,8 @@ CREATE INDEX publishing_subscriber_state_shard ON public.publishing_subscriber_s
 CREATE INDEX publishing_subscribers_shard ON public.publishing_subscribers USING btree (shard);
 
 ALTER INDEX public.publishing_analytics_pkey ATTACH PARTITION public.publishing_analytics_day_pkey;
+
+ALTER INDEX public.publishing_analytics_hour_publication ATTACH PARTITION public.publishing_analytics_hour_defau_publication_id_window_start_idx;
 
 ALTER INDEX public.publishing_analytics_hour_pkey ATTACH PARTITION public.publishing_analytics_hour_default_pkey;
 
