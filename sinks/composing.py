@@ -136,6 +136,7 @@ class Composer:
                 if number in articles
             ),
             sent_at=now,
+            arm=slot.arm,
             locale=slot.locale,
             address=self._address(slot) if is_reader else None,
             open_url=f"{self._public_url}/o/{self._reader(Purpose.OPEN, claim, slot)}.gif" if is_reader else None,

@@ -119,6 +119,7 @@ class Letter:
     publication: str
     items: tuple[Item, ...]
     sent_at: datetime
+    arm: int = 0
     locale: str = "en"
     address: str | None = field(default=None, repr=False)
     open_url: str | None = field(default=None, repr=False)

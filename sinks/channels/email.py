@@ -68,10 +68,15 @@ class EmailConfig:
 class EmailMessage:
     """One raw message to one address."""
 
-    delivery: str
+    tags: Mapping[str, str]
     sender: str
     address: str = field(repr=False)
     raw: bytes = field(repr=False)
+
+
+def tags_of(letter: Letter) -> dict[str, str]:
+    """What comes back with every event of the message: whose delivery it was, without a look at the database."""
+    return {"delivery": letter.key, "publication": str(letter.publication_id), "arm": str(letter.arm)}
 
 
 def _ascii_address(address: str | None) -> str:
@@ -128,7 +133,7 @@ class Email:
             raw = assemble(_headers(letter, config, address), letter)
         except HeaderError as error:
             raise RenderError("header") from error
-        return EmailMessage(letter.key, mailbox("From", config.display, config.address), address, raw)
+        return EmailMessage(tags_of(letter), mailbox("From", config.display, config.address), address, raw)
 
     def size(self, message: EmailMessage) -> int:
         """The bytes of the raw message."""
@@ -161,7 +166,7 @@ class Email:
                 FromEmailAddress=message.sender,
                 Destination={"ToAddresses": [message.address]},
                 Content={"Raw": {"Data": message.raw}},
-                EmailTags=[{"Name": "delivery", "Value": message.delivery}],
+                EmailTags=[{"Name": name, "Value": value} for name, value in message.tags.items()],
                 **options,
             )
         except (BotoCoreError, ClientError, OSError) as error:
