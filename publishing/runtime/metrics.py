@@ -57,3 +57,9 @@ REPEATED_EVENTS = _counter("repeated_events_total", "Events or frames already co
 # HTTP
 REQUESTS = _counter("http_requests_total", "HTTP requests by route template.", "route", "method", "status")
 REQUEST_SECONDS = _histogram("http_request_seconds", "Duration of an HTTP request.", "route")
+REFUSED_CONNECTIONS = _counter(
+    "refused_connections_total",
+    "Connections ended by the edge: header_deadline, body_deadline, write_deadline, header_size, body_size, "
+    "body_coding, malformed, address_cap, connection_cap.",
+    "reason",
+)

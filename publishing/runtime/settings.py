@@ -1,12 +1,13 @@
 """The settings of every process, read from TIDEWIRE_* variables and nowhere else."""
 
+import ipaddress
 import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from publishing.domain.keys import KeyRing, KeyRingError, parse_key_ring
@@ -28,7 +29,14 @@ def _ring(value: object) -> object:
     return parse_key_ring(value) if isinstance(value, str) else value
 
 
+def _networks(value: str) -> str:
+    for part in filter(None, value.split(",")):
+        ipaddress.ip_network(part.strip())
+    return value
+
+
 Ring = Annotated[KeyRing, BeforeValidator(_ring)]
+Proxies = Annotated[str, AfterValidator(_networks)]
 
 
 class Settings(BaseSettings):
@@ -65,6 +73,10 @@ class Settings(BaseSettings):
     public_url: str = Field(
         "http://127.0.0.1:8080", pattern=r"^https?://[^/\s]+(/[^\s]*[^/\s])?$", description="Where readers reach us"
     )
+    tracking_policy: Literal["off", "anonymous", "pseudonymous", "identified"] = Field(
+        "identified", description="What links keep of a reader: no links, no reader, not learned from, or all"
+    )
+    networks_file: Path | None = Field(None, description="Networks of your own for verdicts, `<cidr> <class>` a line")
     ai_url: str | None = Field(
         None, pattern=r"^https?://", description="HTTP quality scorer; none: the local heuristic"
     )
@@ -77,6 +89,33 @@ class Settings(BaseSettings):
     log_format: Literal["json", "console"] = Field("json", description="How log lines look")
     api_host: str = Field("127.0.0.1", description="Address that the HTTP API listens on")
     api_port: int = Field(8080, ge=0, le=65_535, description="Port of the HTTP API; 0 takes a free one")
+    header_wait_s: float = Field(
+        10.0, ge=0.5, le=600, description="A request's head must be complete by then, from its first byte, seconds"
+    )
+    body_wait_s: float = Field(
+        30.0, ge=0.5, le=3600, description="A request's body must be complete by then, from its head, seconds"
+    )
+    write_wait_s: float = Field(
+        30.0, ge=0.5, le=3600, description="A client that takes nothing of its answer is left after this, seconds"
+    )
+    keep_alive_s: float = Field(
+        75.0, ge=0.5, le=3600, description="A connection without a request is closed after this, seconds"
+    )
+    max_header_bytes: int = Field(
+        16_384, ge=1024, le=262_144, description="Largest head of a request: its line and all headers, bytes"
+    )
+    max_connections: int = Field(
+        16_384, ge=1, description="Connections at a time; fewer when the process may open fewer files"
+    )
+    max_connections_per_address: int = Field(
+        256, ge=1, description="Connections at a time of one client: an IPv4 address or an IPv6 /64"
+    )
+    trusted_proxies: Proxies = Field(
+        "", description="Networks (CIDR,...) of the proxies that are believed about their clients; none: nobody is"
+    )
+    forwarded_header: Literal["x-forwarded-for", "forwarded"] = Field(
+        "x-forwarded-for", description="The header that the trusted proxies write; the other one is not read"
+    )
     health_host: str = Field("127.0.0.1", description="Address that stream and sink processes answer health on")
     health_port: int = Field(
         8081, ge=0, le=65_535, description="Health port of stream and sink processes; 0 takes a free one"
