@@ -4,8 +4,10 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import NamedTuple
 
 from publishing.domain.agents import MAX_AGENT_CHARS, agent_of
+from publishing.domain.tracking import asks_for_privacy
 from publishing.domain.verdict_rules import (
     FLAG_BURST,
     FLAG_HONEYPOT,
@@ -27,7 +29,10 @@ __all__ = [
     "FLAG_SOON",
     "FLAG_UNLEARNED",
     "Judgement",
+    "Visitor",
     "judge",
+    "judgement_of",
+    "visitor_of",
 ]
 
 # https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/Sec-Purpose and its forerunners.
@@ -46,15 +51,30 @@ class Judgement:
     flags: int = 0
 
 
-def judge(headers: Mapping[bytes, bytes], *, network: NetworkClass = NetworkClass.UNKNOWN, flags: int = 0) -> Judgement:
-    """Judge a hit by its headers (lower-case names), the class of its network, and the evidence that is known of it.
+class Visitor(NamedTuple):
+    """What is kept of a request's headers and address; neither can be told from it."""
+
+    agent: AgentFamily
+    network: NetworkClass
+    flags: int
+    is_private: bool
+
+
+def visitor_of(headers: Mapping[bytes, bytes], network: NetworkClass = NetworkClass.UNKNOWN) -> Visitor:
+    """Return who asks, by the headers (lower-case names) and the class of the address's network.
 
     What an agent gives away of its network goes before the address, but for the address of a gateway.
     """
     agent = agent_of(headers.get(b"user-agent", b"")[:MAX_AGENT_CHARS])
     if agent.network is not NetworkClass.UNKNOWN and network is not NetworkClass.GATEWAY:
         network = agent.network
-    return judgement_of(agent.family, network, flags | _prefetch_flag(headers))
+    return Visitor(agent.family, network, _prefetch_flag(headers), asks_for_privacy(headers))
+
+
+def judge(headers: Mapping[bytes, bytes], network: NetworkClass = NetworkClass.UNKNOWN, flags: int = 0) -> Judgement:
+    """Judge a hit by its headers (lower-case names), its network, and the evidence that is known of it."""
+    visitor = visitor_of(headers, network)
+    return judgement_of(visitor.agent, visitor.network, flags | visitor.flags)
 
 
 @lru_cache(maxsize=8_192)

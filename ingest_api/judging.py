@@ -1,0 +1,154 @@
+"""Owns what is remembered of hits for a few minutes, so that a machine that opens a whole letter is known by it."""
+
+from collections import OrderedDict
+from typing import Any, Final
+
+from publishing.domain.links import HONEYPOT_LINK, ArticleLink, ReaderLink
+from publishing.domain.networks import Networks, NetworksError, networks_of
+from publishing.domain.tracking import ANONYMOUS_DESTINATION, kept_of, policy_named, stricter
+from publishing.domain.verdicts import (
+    FLAG_BURST,
+    FLAG_HONEYPOT,
+    FLAG_SOON,
+    Judgement,
+    Visitor,
+    judgement_of,
+    visitor_of,
+)
+from publishing.runtime.settings import Settings, SettingsError
+
+BURST_LINKS: Final = 4
+BURST_MS: Final = 10_000
+HONEYPOT_MS: Final = 600_000
+SOON_MS: Final = 2_000
+# A send that seems to lie this far ahead is no evidence, but a clock that is wrong.
+SKEW_MS: Final = 60_000
+# 65,536 deliveries of a few links are some 30 MB: at 5,000 clicks a second, more than the 10 s of a burst.
+MAX_DELIVERIES: Final = 65_536
+
+_Link = tuple[int, int]
+_LEAVING: Final[_Link] = (0, 0)
+
+
+class Memory:
+    """Which deliveries had many links or the invisible one followed of late; the oldest are forgotten at the bound.
+
+    Times are milliseconds since 1970. It is of one process: what another replica saw is not evidence here.
+    """
+
+    def __init__(self, max_deliveries: int = MAX_DELIVERIES) -> None:
+        """Start with nothing remembered."""
+        self._max_deliveries = max_deliveries
+        self._links: OrderedDict[int, list[tuple[_Link, int]]] = OrderedDict()
+        self._trapped: OrderedDict[int, int] = OrderedDict()
+
+    def __len__(self) -> int:
+        """Return how many entries are held."""
+        return len(self._links) + len(self._trapped)
+
+    def follow(self, delivery: int, link: _Link, now_ms: int) -> int:
+        """Remember that a link was followed and return FLAG_BURST if it is the fourth or a later one within 10 s."""
+        since_ms = now_ms - BURST_MS
+        recent = [one for one in self._links.pop(delivery, ()) if one[1] > since_ms and one[0] != link]
+        recent = [*recent[1 - BURST_LINKS :], (link, now_ms)]
+        self._links[delivery] = recent
+        _forget(self._links, self._max_deliveries)
+        while self._links and next(iter(self._links.values()))[-1][1] <= since_ms:
+            self._links.popitem(last=False)
+        return FLAG_BURST if len(recent) >= BURST_LINKS else 0
+
+    def trap(self, delivery: int, now_ms: int) -> None:
+        """Remember that the invisible link was followed."""
+        self._trapped.pop(delivery, None)
+        self._trapped[delivery] = now_ms
+        _forget(self._trapped, self._max_deliveries)
+
+    def trapped(self, delivery: int, now_ms: int) -> int:
+        """Return FLAG_HONEYPOT if the delivery's invisible link was followed in the last 10 minutes."""
+        at_ms = self._trapped.get(delivery)
+        if at_ms is None:
+            return 0
+        if now_ms - at_ms >= HONEYPOT_MS:
+            del self._trapped[delivery]
+            return 0
+        return FLAG_HONEYPOT
+
+
+class Judge:
+    """Judges hits and withholds what the policy and the reader do not want kept; nothing of it needs a service."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Read the installation's networks; raises SettingsError for a file that cannot be read."""
+        self._networks = open_networks(settings)
+        self._policy = policy_named(settings.tracking_policy)
+        self._memory = Memory()
+
+    def visitor(self, headers: dict[bytes, bytes], address: str) -> Visitor:
+        """Return who asks; the headers and the address are not needed any more."""
+        return visitor_of(headers, self._networks.class_of(address))
+
+    def is_counted(self, reader: ReaderLink) -> bool:
+        """Whether opens and clicks of this letter are recorded: under the policy `off` none is."""
+        return bool(stricter(reader.policy, self._policy))
+
+    def hit(
+        self, visitor: Visitor, reader: ReaderLink, article: ArticleLink | None, now_ms: int
+    ) -> tuple[int, Judgement]:
+        """Return the destination that an open or a click is recorded with, and the judgement on it."""
+        policy = stricter(reader.policy, self._policy)
+        destination, flags = kept_of(policy, reader.destination, is_private=visitor.is_private)
+        flags |= visitor.flags | _soon(reader, now_ms)
+        if article is not None and article.link == HONEYPOT_LINK:
+            flags |= FLAG_HONEYPOT
+        if destination != ANONYMOUS_DESTINATION:
+            flags |= self._remembered(reader, article, flags, now_ms)
+        return destination, judgement_of(visitor.agent, visitor.network, flags)
+
+    def leaving(self, visitor: Visitor, reader: ReaderLink, now_ms: int) -> Judgement:
+        """Return the judgement on an unsubscription, which is done for whoever asks."""
+        delivery = _number(reader)
+        flags = visitor.flags | _soon(reader, now_ms) | self._memory.trapped(delivery, now_ms)
+        flags |= self._memory.follow(delivery, _LEAVING, now_ms)
+        return judgement_of(visitor.agent, visitor.network, flags)
+
+    def look(self, reader: ReaderLink, now_ms: int) -> None:
+        """Remember that the page to unsubscribe was opened: it is one more link of the letter."""
+        self._memory.follow(_number(reader), _LEAVING, now_ms)
+
+    def _remembered(self, reader: ReaderLink, article: ArticleLink | None, flags: int, now_ms: int) -> int:
+        delivery = _number(reader)
+        if article is None:
+            return self._memory.trapped(delivery, now_ms)
+        if flags & FLAG_HONEYPOT:
+            self._memory.trap(delivery, now_ms)
+        burst = self._memory.follow(delivery, (article.content_id, article.link), now_ms)
+        return burst | self._memory.trapped(delivery, now_ms)
+
+
+def open_networks(settings: Settings) -> Networks:
+    """Return the known networks and the installation's own; raises SettingsError, which says what is wrong."""
+    if settings.networks_file is None:
+        return networks_of()
+    try:
+        return networks_of(settings.networks_file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError({"TIDEWIRE_NETWORKS_FILE": "cannot be read"}) from error
+    except NetworksError as error:
+        raise SettingsError({"TIDEWIRE_NETWORKS_FILE": str(error)}) from error
+
+
+def _number(reader: ReaderLink) -> int:
+    """Return one number for the delivery's key."""
+    return (reader.run_id << 94) | (reader.channel_id << 64) | reader.destination
+
+
+def _soon(reader: ReaderLink, now_ms: int) -> int:
+    """Return FLAG_SOON within 2 s of the send, whose second the link says."""
+    if not reader.sent_at_s:
+        return 0
+    return FLAG_SOON if -SKEW_MS <= now_ms - reader.sent_at_s * 1_000 < SOON_MS else 0
+
+
+def _forget(remembered: OrderedDict[int, Any], limit: int) -> None:
+    while len(remembered) > limit:
+        remembered.popitem(last=False)
