@@ -2,34 +2,34 @@
 
 import asyncio
 import contextlib
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Generic, TypeVar
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
 
-from ingest_api.collector import Collector, NotDurableError
+from ingest_api.broker import FrameTopic
+from ingest_api.collector import Collector
+from ingest_api.durable import BrokerFirst
+from ingest_api.dashboard.lag import Log
 from ingest_api.live import Hints
 from ingest_api.problems import unavailable
+from ingest_api.spool import Spool
 from publishing.domain.keys import KeyRing
-from publishing.runtime.clock import now_ms, utc_now
-from publishing.runtime.correlation import record_headers
+from publishing.runtime.clock import now_ms
 from publishing.runtime.database import check_installation, open_pool
 from publishing.runtime.logs import get_logger
-from publishing.runtime.producer import full_name, open_producer, send_frame
+from publishing.runtime.producer import open_producer
 from publishing.runtime.sealing import Sealer
 from publishing.runtime.settings import Settings
 from publishing.runtime.valkey import open_valkey
 from publishing.stores.availability import Pool
-from topics.catalog import ENGAGEMENT_RECORDED
 
 # How long a start waits for the services before it answers without them.
 START_WAIT_S = 5.0
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 5.0
-# A broker that has not acknowledged by then is away, for a reader who waits for a redirect.
-BROKER_WAIT_S = 2.0
+# A producer without its broker never ends its flush; a supervisor kills after 10 s.
+CLOSE_WAIT_S = 1.0
 POOL_SIZE = 12
 
 Resource = TypeVar("Resource")
@@ -76,28 +76,8 @@ class Connection(Generic[Resource]):
         await self._stack.aclose()
 
 
-class BrokerDurable:
-    """Keeps frames in the broker: all replicas acknowledge, or the frame is not durable."""
-
-    def __init__(self, producer: Connection[AIOKafkaProducer], settings: Settings) -> None:
-        """Keep the connection and the topic's full name."""
-        self._producer = producer
-        self._topic = full_name(settings, ENGAGEMENT_RECORDED)
-        self._recorded_by = f"ingest_api/{settings.instance}"
-
-    async def keep(self, shard: int, frame: bytes) -> None:
-        """Produce the frame to its shard's partition; raises NotDurableError after 2 s."""
-        producer = self._producer.opened
-        if producer is None:
-            raise NotDurableError
-        headers = record_headers(
-            "tidewire.EngagementRecorded", ce_id=secrets.token_hex(16), ce_source=self._recorded_by, now=utc_now()
-        )
-        try:
-            async with asyncio.timeout(BROKER_WAIT_S):
-                await send_frame(producer, self._topic, frame, partition=shard, headers=headers)
-        except (TimeoutError, KafkaError, OSError) as error:
-            raise NotDurableError from error
+class SpoolRefusesError(Exception):
+    """The spool takes no frames: it is full, or its disk is; make room, or bring the broker back."""
 
 
 class Resources:
@@ -108,15 +88,18 @@ class Resources:
         self.settings = settings
         self.sealer = Sealer(settings.sealing)
         self.pool: Connection[Pool] = Connection("database", self._open_pool)
-        self.producer: Connection[AIOKafkaProducer] = Connection("broker", lambda: open_producer(settings))
+        self.producer: Connection[AIOKafkaProducer] = Connection("broker", lambda: open_producer(settings, linger_ms=0))
         self.valkey: Connection[Any] = Connection("cache", self._open_valkey)
+        self.spool = _spool_of(settings)
+        self.durable = BrokerFirst(FrameTopic(lambda: self.producer.opened, settings), self.spool, clock_ms=now_ms)
         self.collector = Collector(
-            BrokerDurable(self.producer, settings),
+            self.durable,
             shards=settings.audience_shards,
             recorded_by=f"ingest_api/{settings.instance}",
             clock_ms=now_ms,
         )
         self.live = Hints(settings)
+        self.log_ends = Log(settings)
         self._opening: list[asyncio.Task[None]] = []
 
     @property
@@ -125,19 +108,30 @@ class Resources:
         return self.settings.tracking
 
     async def start(self) -> None:
-        """Open the connections, and return once they are open or 5 s have passed."""
-        self._opening = [asyncio.create_task(one.open()) for one in (self.pool, self.producer, self.valkey)]
+        """Open the connections, and return once they are open or 5 s have passed; raises SpoolBusyError."""
+        spool = asyncio.create_task(self._open_spool())
+        self._opening = [spool, *(asyncio.create_task(one.open()) for one in (self.pool, self.producer, self.valkey))]
         await asyncio.wait(self._opening, timeout=START_WAIT_S)
+        if spool.done():
+            spool.result()
 
     async def close(self) -> None:
         """Send what is gathered, then close in the opposite order."""
         await self.live.close()
+        await self.log_ends.close()
         await self.collector.drain()
+        await self.durable.close()
+        if self.spool is not None:
+            await self.spool.close()
         for task in self._opening:
             task.cancel()
         await asyncio.gather(*self._opening, return_exceptions=True)
         for one in (self.valkey, self.producer, self.pool):
-            await one.close()
+            try:
+                async with asyncio.timeout(CLOSE_WAIT_S):
+                    await one.close()
+            except TimeoutError:
+                log.warning("connection.left_open", service=one.service)
 
     def checks(self) -> dict[str, Callable[[], Awaitable[object]]]:
         """What /health and /readyz ask of each service; a check that fails raises."""
@@ -151,7 +145,19 @@ class Resources:
         async def cache() -> object:
             return await self.valkey.require().ping()
 
-        return {"database": database, "broker": broker, "cache": cache}
+        async def spool() -> object:
+            assert self.spool is not None
+            if not self.spool.is_open:
+                raise SpoolRefusesError
+            return self.spool.frames
+
+        checks: dict[str, Callable[[], Awaitable[object]]] = {"database": database, "broker": broker, "cache": cache}
+        return checks if self.spool is None else checks | {"spool": spool}
+
+    async def _open_spool(self) -> None:
+        if self.spool is not None:
+            await self.spool.open()
+        self.durable.start()
 
     @contextlib.asynccontextmanager
     async def _open_pool(self) -> AsyncIterator[Pool]:
@@ -166,3 +172,10 @@ class Resources:
             yield client
         finally:
             await client.aclose()
+
+
+def _spool_of(settings: Settings) -> Spool | None:
+    """The spool of this replica; None where no folder is set."""
+    if settings.spool_dir is None:
+        return None
+    return Spool(settings.spool_dir / settings.instance, max_bytes=settings.spool_max_bytes, clock_ms=now_ms)

@@ -22,7 +22,7 @@ NAME = "engagement"
 BATCH_RECORDS = 20
 BATCH_WITHIN_S = 0.1
 # Sources whose frames may come twice, as the outbox's relay sends what its writer may have sent already.
-REPEATING_SOURCES = ("tidewire/ledger", "tidewire/outbox")
+REPEATING_SOURCES = ("tidewire/ledger", "tidewire/outbox", "tidewire/spool")
 
 
 def decode(record: StreamRecord) -> Frame:

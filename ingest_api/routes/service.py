@@ -11,7 +11,7 @@ from ingest_api.auth import PREFIX
 from publishing.runtime.health import run_checks
 from publishing.runtime.metrics import REGISTRY
 
-# Without it only speed is lost.
+# Without it only speed is lost. Of broker and spool one is enough to take hits.
 OPTIONAL = frozenset({"cache"})
 
 router = APIRouter(tags=["service"])
@@ -34,7 +34,8 @@ async def get_livez() -> Response:
 async def get_readyz(request: Request) -> Response:
     """Tell whether the process can do its work: 503 while a service is away that it cannot do without."""
     found = await run_checks(resources_of(request).checks())
-    is_ready = all(state == "ok" for service, state in found.items() if service not in OPTIONAL)
+    optional = OPTIONAL | {"broker"} if found.get("spool") == "ok" else OPTIONAL | {"spool"}
+    is_ready = all(state == "ok" for service, state in found.items() if service not in optional)
     return _answer("ok" if is_ready else "unready", found, 200 if is_ready else 503)
 
 

@@ -47,6 +47,11 @@ DELIVERY_SECONDS = _histogram(
 
 # Collector and engagement
 HITS = _counter("hits_total", "Readers' hits by outcome: counted, dropped, invalid, ignored.", "kind", "outcome")
+SPOOL_FRAMES = _gauge("spool_frames", "Frames of hits that wait on disk for the broker.")
+SPOOL_BYTES = _gauge("spool_bytes", "What the spool takes on disk, bytes.")
+SPOOL_OLDEST_SECONDS = _gauge("spool_oldest_seconds", "Age of the oldest frame that waits on disk.")
+SPOOL_SENT = _counter("spool_sent_frames_total", "Frames that left the spool for the broker.")
+BREAKER_STATE = _gauge("collector_breaker_state", "Whether the broker is asked: 0 closed, 1 half open, 2 open.")
 SUPPRESSIONS = _counter("suppressions_total", "Suppressions written, by the path: direct, stream.", "path")
 LATE_EVENTS = _counter("late_events_total", "Events that arrived after their window was closed.")
 CLAMPED_EVENTS = _counter("clamped_events_total", "Events whose time was outside the horizon.", "direction")

@@ -83,8 +83,12 @@ class Settings(BaseSettings):
     ses_endpoint_url: str | None = Field(None, pattern=r"^https?://", description="SES v2 endpoint; none: Amazon's")
     ses_mode: Literal["raw", "bulk"] = Field("raw", description="SendEmail with raw MIME, or SendBulkEmail")
     ses_region: str = Field("eu-west-1", pattern=r"^[a-z0-9-]+$", description="AWS region of SES")
-    spool_dir: Path | None = Field(None, description="Folder of the collector's spool")
-    spool_max_bytes: int = Field(268_435_456, ge=65_536, description="Size limit of the spool, bytes")
+    spool_dir: Path | None = Field(
+        None, description="Folder of the collector's spool, on a disk that survives the process; none: no spool"
+    )
+    spool_max_bytes: int = Field(
+        268_435_456, ge=65_536, description="Size limit of the spool, bytes; at it hits are refused"
+    )
     lease_s: float = Field(60.0, ge=1, le=3600, description="How long a claimed delivery belongs to its sink, seconds")
     log_format: Literal["json", "console"] = Field("json", description="How log lines look")
     api_host: str = Field("127.0.0.1", description="Address that the HTTP API listens on")
