@@ -126,7 +126,7 @@ def parse(body_type: type[Body], raw: bytes) -> Body:
     try:
         body = msgspec.json.decode(raw, type=body_type)
     except msgspec.ValidationError as error:
-        raise invalid(_shape_error(str(error))) from None
+        raise invalid(shape_error(str(error))) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise invalid(FieldError("", "is not JSON")) from None
     errors = [*_controls(body, "")] if b"\\" in raw or b"\x7f" in raw else []
@@ -144,7 +144,8 @@ def parse_line(body_type: type[Body], raw: bytes) -> Body | tuple[FieldError, ..
         return problem.errors
 
 
-def _shape_error(message: str) -> FieldError:
+def shape_error(message: str) -> FieldError:
+    """Return the field and the fault that msgspec names, without what was sent."""
     place = _PATH.search(message)
     path = place[1].replace("[...]", "").strip(".") if place else ""
     text = message[: place.start()] if place else message

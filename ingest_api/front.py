@@ -1,4 +1,4 @@
-"""Owns the tracked links: a raw ASGI front that answers /o, /c and /u before any framework."""
+"""Owns the tracked links: a raw ASGI front that answers /o, /c, /u and /e before any framework."""
 
 import asyncio
 import re
@@ -6,16 +6,19 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
 from ingest_api import pages
+from ingest_api.beacon import BEACON_PATH, Beacon
 from ingest_api.collector import Hit
+from ingest_api.judging import Judge, hit_of
 from ingest_api.limits import BodyTooLargeError, ClientGoneError, read_body
 from ingest_api.resources import Resources
+from ingest_api.suppressing import suppress_at_once
 from publishing.domain.links import ArticleLink, LinkError, Purpose, ReaderLink, verify_article, verify_reader
-from publishing.domain.verdicts import Judgement, judge
+from publishing.domain.verdicts import Visitor
 from publishing.runtime import metrics
 from publishing.runtime.clock import now_ms
 from publishing.runtime.correlation import accept_traceparent
 from publishing.runtime.logs import get_logger
-from publishing.stores import suppressions
+from publishing.stores.suppressions import Suppression
 from schemas.messages import EngagementKind
 
 Scope = MutableMapping[str, Any]
@@ -42,13 +45,12 @@ _REDIRECT_HEADERS: Final[Headers] = (
 )
 # A form of one field; RFC 8058 section 3.1 allows multipart/form-data, which is longer.
 MAX_FORM_BYTES = 8_192
-# The reader waits for the answer: beyond this the stream alone writes the suppression.
-SUPPRESSION_WAIT_S = 0.2
 _ONE_CLICK = re.compile(
     rb"(?:^|&)List-Unsubscribe=One-Click(?:&|\r?\n|$)|"
     rb"name=\"?List-Unsubscribe\"?[^\r\n]*\r?\n(?:[^\r\n]+\r?\n)*\r?\nOne-Click\r?\n",
     re.IGNORECASE,
 )
+_PREFIXES: Final = frozenset({"/o/", "/c/", "/u/"})
 _UNESCAPED: Final = frozenset(range(0x21, 0x7F))
 
 log = get_logger(__name__)
@@ -58,46 +60,49 @@ class Front:
     """Answers tracked links itself and passes everything else on."""
 
     def __init__(self, rest: Asgi, resources: Resources) -> None:
-        """Keep what comes behind."""
+        """Keep what comes behind; raises SettingsError for a networks file that cannot be read."""
         self._rest = rest
         self._resources = resources
+        self._judge = Judge(resources.settings)
+        self._beacon = Beacon(resources, self._judge)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         path: str = scope.get("path", "")
-        if scope["type"] != "http" or path[:3] not in {"/o/", "/c/", "/u/"}:
+        if scope["type"] != "http" or not (path[:3] in _PREFIXES or path == BEACON_PATH):
             await self._rest(scope, receive, send)
             return
+        headers = dict(scope["headers"])
+        accept_traceparent(headers.get(b"traceparent", b"").decode("latin-1"))
         try:
-            await self._link(path, scope, receive, send)
+            if path == BEACON_PATH:
+                await self._beacon(scope, headers, receive, send)
+            else:
+                await self._link(path, scope, headers, receive, send)
         except ClientGoneError:
             log.info("link.client_gone")
 
-    async def _link(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _link(self, path: str, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send) -> None:
         """Answer one link."""
         method: str = scope["method"]
-        headers = dict(scope["headers"])
-        accept_traceparent(headers.get(b"traceparent", b"").decode("latin-1"))
         if method not in {"GET", "HEAD"} and not (path[1] == "u" and method == "POST"):
             await _answer(send, method, 405, ((b"allow", b"GET, HEAD"), *_PAGE_HEADERS), pages.NOT_FOUND)
+        elif path[1] == "u":
+            await self._leave(path, scope, headers, receive, send)
         elif path[1] == "o":
-            await self._pixel(method, path, headers, send)
-        elif path[1] == "c":
-            await self._click(method, path, headers, send)
-        elif method == "POST":
-            await self._unsubscribe(path, headers, receive, send)
+            await self._pixel(path, scope, headers, send)
         else:
-            await self._unsubscribe_page(method, path, send)
+            await self._click(path, scope, headers, send)
 
-    async def _pixel(self, method: str, path: str, headers: dict[bytes, bytes], send: Send) -> None:
-        reader = self._reader(Purpose.OPEN, path[3:].removesuffix(".gif")) if path.endswith(".gif") else None
+    async def _pixel(self, path: str, scope: Scope, headers: dict[bytes, bytes], send: Send) -> None:
+        reader = self._reader(Purpose.OPEN, path[3:-4]) if path.endswith(".gif") else None
         if reader is None:
             metrics.HITS.labels("opened", "invalid").inc()
         else:
-            await self._count(method, EngagementKind.OPENED, reader, judge(headers))
-        await _answer(send, method, 200, _PIXEL_HEADERS, PIXEL)
+            await self._count(EngagementKind.OPENED, scope, headers, reader)
+        await _answer(send, scope["method"], 200, _PIXEL_HEADERS, PIXEL)
 
-    async def _click(self, method: str, path: str, headers: dict[bytes, bytes], send: Send) -> None:
+    async def _click(self, path: str, scope: Scope, headers: dict[bytes, bytes], send: Send) -> None:
         article_part, _, reader_part = path[3:].partition("/")
         reader = self._reader(Purpose.CLICK, reader_part)
         try:
@@ -106,23 +111,30 @@ class Front:
             article = None
         if article is None or reader is None or article.run_id != reader.run_id:
             metrics.HITS.labels("clicked", "invalid").inc()
-            await _answer(send, method, 404, _PAGE_HEADERS, pages.NOT_FOUND)
+            await _answer(send, scope["method"], 404, _PAGE_HEADERS, pages.NOT_FOUND)
             return
-        await self._count(method, EngagementKind.CLICKED, reader, judge(headers), article)
-        await _answer(send, method, 302, ((b"location", location(article.url)), *_REDIRECT_HEADERS), b"")
+        await self._count(EngagementKind.CLICKED, scope, headers, reader, article)
+        headers_out = ((b"location", location(article.url)), *_REDIRECT_HEADERS)
+        await _answer(send, scope["method"], 302, headers_out, b"")
 
-    async def _unsubscribe_page(self, method: str, path: str, send: Send) -> None:
-        if self._reader(Purpose.UNSUBSCRIBE, path[3:]) is None:
-            await _answer(send, method, 404, _PAGE_HEADERS, pages.NOT_FOUND)
-        else:
-            await _answer(send, method, 200, _PAGE_HEADERS, pages.UNSUBSCRIBE)
-
-    async def _unsubscribe(self, path: str, headers: dict[bytes, bytes], receive: Receive, send: Send) -> None:
+    async def _leave(self, path: str, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send) -> None:
+        """Show the page to unsubscribe, or unsubscribe: only POST acts (RFC 8058 section 3.2)."""
+        method: str = scope["method"]
         reader = self._reader(Purpose.UNSUBSCRIBE, path[3:])
         if reader is None:
-            metrics.HITS.labels("unsubscribed", "invalid").inc()
-            await _answer(send, "POST", 404, _PAGE_HEADERS, pages.NOT_FOUND)
-            return
+            if method == "POST":
+                metrics.HITS.labels("unsubscribed", "invalid").inc()
+            await _answer(send, method, 404, _PAGE_HEADERS, pages.NOT_FOUND)
+        elif method == "POST":
+            await self._unsubscribe(reader, scope, headers, receive, send)
+        else:
+            if method == "GET":
+                self._judge.look(reader, now_ms())
+            await _answer(send, method, 200, _PAGE_HEADERS, pages.UNSUBSCRIBE)
+
+    async def _unsubscribe(
+        self, reader: ReaderLink, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send
+    ) -> None:
         try:
             body = await read_body(receive, headers, max_bytes=MAX_FORM_BYTES)
         except BodyTooLargeError:
@@ -131,8 +143,11 @@ class Front:
         if not _ONE_CLICK.search(body):
             await _answer(send, "POST", 400, _PAGE_HEADERS, pages.INCOMPLETE)
             return
+        at_ms = now_ms()
+        judgement = self._judge.leaving(self._visitor(scope, headers), reader, at_ms)
+        hit = hit_of(EngagementKind.UNSUBSCRIBED, at_ms, reader, (reader.destination, judgement))
         _, is_durable = await asyncio.gather(
-            self._suppress(reader), self._count("POST", EngagementKind.UNSUBSCRIBED, reader, judge(headers))
+            suppress_at_once(self._resources, [_suppression(reader)]), self._record(hit)
         )
         if is_durable:
             await _answer(send, "POST", 200, _PAGE_HEADERS, pages.UNSUBSCRIBED)
@@ -145,50 +160,34 @@ class Front:
         except LinkError:
             return None
 
+    def _visitor(self, scope: Scope, headers: dict[bytes, bytes]) -> Visitor:
+        client = scope.get("client")
+        return self._judge.visitor(headers, client[0] if client else "")
+
     async def _count(
         self,
-        method: str,
         kind: EngagementKind,
+        scope: Scope,
+        headers: dict[bytes, bytes],
         reader: ReaderLink,
-        judgement: Judgement,
         article: ArticleLink | None = None,
-    ) -> bool:
-        """Record a hit and return whether it is durable; a HEAD is none."""
-        if method == "HEAD":
+    ) -> None:
+        """Record an open or a click; a HEAD is none, and under the policy `off` there is none."""
+        if scope["method"] == "HEAD" or not self._judge.is_counted(reader):
             metrics.HITS.labels(kind.value, "ignored").inc()
-            return True
-        hit = Hit(
-            occurred_at_ms=now_ms(),
-            kind=kind,
-            judgement=judgement,
-            run_id=reader.run_id,
-            publication_id=reader.publication_id,
-            channel_id=reader.channel_id,
-            destination=reader.destination,
-            arm=reader.arm,
-            content_id=article.content_id if article else 0,
-            link=article.link if article else 0,
-        )
+            return
+        at_ms = now_ms()
+        judged = self._judge.hit(self._visitor(scope, headers), reader, article, at_ms)
+        await self._record(hit_of(kind, at_ms, reader, judged, article))
+
+    async def _record(self, hit: Hit) -> bool:
         is_durable = await self._resources.collector.record(hit)
-        metrics.HITS.labels(kind.value, "counted" if is_durable else "dropped").inc()
+        metrics.HITS.labels(hit.kind.value, "counted" if is_durable else "dropped").inc()
         return is_durable
 
-    async def _suppress(self, reader: ReaderLink) -> None:
-        """Write the suppression at once when the database answers in time; the stream writes it in any case."""
-        pool = self._resources.pool.opened
-        if pool is None:
-            return
-        try:
-            async with asyncio.timeout(SUPPRESSION_WAIT_S):
-                await suppressions.add(pool, [_suppression(reader)])
-        except Exception as error:  # noqa: BLE001  - the event that follows is what must not fail
-            log.warning("suppression.late", error=type(error).__name__)
-        else:
-            metrics.SUPPRESSIONS.labels("direct").inc()
 
-
-def _suppression(reader: ReaderLink) -> suppressions.Suppression:
-    return suppressions.Suppression(
+def _suppression(reader: ReaderLink) -> Suppression:
+    return Suppression(
         destination=reader.destination,
         scope=f"channel:{reader.channel_id}",
         reason="unsubscribed",

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from typing import Any, Final
 
+from ingest_api.collector import Hit
 from publishing.domain.links import HONEYPOT_LINK, ArticleLink, ReaderLink
 from publishing.domain.networks import Networks, NetworksError, networks_of
 from publishing.domain.tracking import ANONYMOUS_DESTINATION, kept_of, policy_named, stricter
@@ -16,6 +17,7 @@ from publishing.domain.verdicts import (
     visitor_of,
 )
 from publishing.runtime.settings import Settings, SettingsError
+from schemas.messages import EngagementKind
 
 BURST_LINKS: Final = 4
 BURST_MS: Final = 10_000
@@ -48,12 +50,12 @@ class Memory:
 
     def follow(self, delivery: int, link: _Link, now_ms: int) -> int:
         """Remember that a link was followed and return FLAG_BURST if it is the fourth or a later one within 10 s."""
-        since_ms = now_ms - BURST_MS
-        recent = [one for one in self._links.pop(delivery, ()) if one[1] > since_ms and one[0] != link]
-        recent = [*recent[1 - BURST_LINKS :], (link, now_ms)]
+        before = self._links.pop(delivery, ())
+        recent = [one for one in before if abs(now_ms - one[1]) < BURST_MS and one[0] != link][1 - BURST_LINKS :]
+        recent.append((link, now_ms))
         self._links[delivery] = recent
         _forget(self._links, self._max_deliveries)
-        while self._links and next(iter(self._links.values()))[-1][1] <= since_ms:
+        while next(iter(self._links.values()))[-1][1] <= now_ms - BURST_MS:
             self._links.popitem(last=False)
         return FLAG_BURST if len(recent) >= BURST_LINKS else 0
 
@@ -123,6 +125,32 @@ class Judge:
             self._memory.trap(delivery, now_ms)
         burst = self._memory.follow(delivery, (article.content_id, article.link), now_ms)
         return burst | self._memory.trapped(delivery, now_ms)
+
+
+def hit_of(
+    kind: EngagementKind,
+    occurred_at_ms: int,
+    reader: ReaderLink,
+    judged: tuple[int, Judgement],
+    article: ArticleLink | None = None,
+    *,
+    event_id: bytes | None = None,
+) -> Hit:
+    """Return the hit that is recorded of a link, with the destination and judgement that the judge gave."""
+    destination, judgement = judged
+    return Hit(
+        occurred_at_ms=occurred_at_ms,
+        kind=kind,
+        judgement=judgement,
+        run_id=reader.run_id,
+        publication_id=reader.publication_id,
+        channel_id=reader.channel_id,
+        destination=destination,
+        arm=reader.arm,
+        content_id=article.content_id if article else 0,
+        link=article.link if article else 0,
+        event_id=event_id,
+    )
 
 
 def open_networks(settings: Settings) -> Networks:

@@ -1,0 +1,248 @@
+"""Owns POST /e: a batch of opens and clicks that a reader's page reports, each counted once by the id it gave."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from ingest_api.bodies import shape_error
+from ingest_api.collector import Hit
+from ingest_api.judging import Judge, hit_of
+from ingest_api.limits import BodyTooLargeError, read_body
+from ingest_api.problems import MEDIA_TYPE, FieldError, ProblemError, invalid
+from ingest_api.resources import Resources
+from publishing.domain.links import ArticleLink, LinkError, Purpose, ReaderLink, verify_article, verify_reader
+from publishing.domain.outside_ids import outside_id
+from publishing.domain.tracking import ANONYMOUS_DESTINATION
+from publishing.domain.verdicts import Visitor
+from publishing.runtime import metrics
+from publishing.runtime.clock import now_ms
+from schemas.messages import EngagementKind
+
+BEACON_PATH: Final = "/e"
+MAX_BODY_BYTES: Final = 262_144
+MAX_EVENTS: Final = 500
+RETRY_AFTER_S: Final = 5
+# The end of the year 9999: what the message can carry; the engagement app clamps what is far from now.
+_MAX_TIME_MS: Final = 253_402_300_799_999
+
+Headers = dict[bytes, bytes]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+
+# A page of any origin may report: a token is what says whose the event is, and no cookie is read.
+# https://fetch.spec.whatwg.org/#http-cors-protocol
+_CORS: Final = ((b"access-control-allow-origin", b"*"),)
+_PREFLIGHT: Final = (
+    *_CORS,
+    (b"access-control-allow-methods", b"POST"),
+    (b"access-control-allow-headers", b"content-type"),
+    (b"access-control-max-age", b"86400"),
+)
+# navigator.sendBeacon sends a text as text/plain, which needs no preflight: https://w3c.github.io/beacon/
+_MEDIA_TYPES: Final = frozenset({b"", b"application/json", b"text/plain"})
+
+
+class BeaconEvent(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=False):
+    """One open or click; `occurred_at` in milliseconds since 1970, left out: now."""
+
+    id: Annotated[str, Meta(min_length=1, max_length=64)]
+    kind: Literal["opened", "clicked"]
+    reader: Annotated[str, Meta(min_length=1, max_length=4_096)]
+    article: Annotated[str, Meta(max_length=4_096)] | None = None
+    occurred_at: Annotated[int, Meta(ge=0, le=_MAX_TIME_MS)] | None = None
+
+
+class _Batch(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    events: Annotated[list[BeaconEvent], Meta(min_length=1, max_length=MAX_EVENTS)]
+
+
+class _RawBatch(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    events: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=MAX_EVENTS)]
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """An event that is not counted, by its place in the batch, and why."""
+
+    index: int
+    field: str
+    message: str
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    accepted: int
+    refused: list[Refusal]
+
+
+_batch = msgspec.json.Decoder(_Batch)
+_raw_batch = msgspec.json.Decoder(_RawBatch)
+_event = msgspec.json.Decoder(BeaconEvent)
+_encode = msgspec.json.Encoder().encode
+
+
+class Beacon:
+    """Answers POST /e once every event that is accepted is durable."""
+
+    def __init__(self, resources: Resources, judge: Judge) -> None:
+        """Keep what records and what judges."""
+        self._resources = resources
+        self._judge = judge
+
+    async def __call__(self, scope: MutableMapping[str, Any], headers: Headers, receive: Receive, send: Send) -> None:
+        """Serve one request; a problem is answered as RFC 9457 says."""
+        if scope["method"] == "OPTIONS":
+            await _send(send, 204, _PREFLIGHT, b"")
+            return
+        client = scope.get("client")
+        try:
+            events, refused = await _read(scope["method"], headers, receive)
+            visitor = self._judge.visitor(headers, client[0] if client else "")
+            answer = await self._record(events, refused, visitor)
+        except ProblemError as problem:
+            found = [(name.lower().encode(), value.encode()) for name, value in problem.headers.items()]
+            await _send(send, problem.status, (*_CORS, (b"content-type", MEDIA_TYPE.encode()), *found), problem.body())
+        else:
+            await _send(send, 202, (*_CORS, (b"content-type", b"application/json")), _encode(answer))
+
+    async def _record(self, events: list[tuple[int, BeaconEvent]], refused: list[Refusal], visitor: Visitor) -> _Answer:
+        """Record the events whose tokens are ours; raises a 503 problem when they are not known to be durable."""
+        counting = _Counting(self._resources, self._judge, visitor, now_ms())
+        hits: list[Hit] = []
+        accepted = 0
+        for index, event in events:
+            try:
+                hit = counting.hit(event)
+            except _RefusedError as error:
+                refused.append(Refusal(index, error.field, error.message))
+                continue
+            accepted += 1
+            if hit is not None:
+                hits.append(hit)
+        is_durable = not hits or await self._resources.collector.record_many(hits)
+        _measure(hits, "counted" if is_durable else "dropped")
+        if not is_durable:
+            detail = "The events could not be stored just now; send them again, with the same ids."
+            raise ProblemError(503, detail, headers={"Retry-After": str(RETRY_AFTER_S)})
+        if refused:
+            metrics.HITS.labels("beacon", "invalid").inc(len(refused))
+            refused.sort(key=lambda one: one.index)
+        return _Answer(accepted, refused)
+
+
+class _RefusedError(Exception):
+    """The event is not counted: mend the field and send it again."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(field, message)
+        self.field = field
+        self.message = message
+
+
+class _Counting:
+    """Makes the hits of one batch; each distinct token is verified once."""
+
+    def __init__(self, resources: Resources, judge: Judge, visitor: Visitor, at_ms: int) -> None:
+        self._ring = resources.tracking
+        self._judge = judge
+        self._visitor = visitor
+        self._at_ms = at_ms
+        self._readers: dict[tuple[str, str], ReaderLink | None] = {}
+        self._articles: dict[str, ArticleLink | None] = {}
+
+    def hit(self, event: BeaconEvent) -> Hit | None:
+        """Return the hit of an event, None where the policy counts none; raises _RefusedError."""
+        reader = self._reader(event.kind, event.reader)
+        if reader is None:
+            raise _RefusedError("reader", "is no token of this kind")
+        article = self._article_of(event, reader)
+        if not self._judge.is_counted(reader):
+            return None
+        at_ms = self._at_ms if event.occurred_at is None else event.occurred_at
+        # Events that waited in the page are judged by when they happened: together they are no burst.
+        judged = self._judge.hit(self._visitor, reader, article, min(at_ms, self._at_ms))
+        kind = EngagementKind.OPENED if event.kind == "opened" else EngagementKind.CLICKED
+        return hit_of(kind, at_ms, reader, judged, article, event_id=_id_of(judged[0], reader, event.id))
+
+    def _reader(self, kind: str, token: str) -> ReaderLink | None:
+        key = (kind, token)
+        if key not in self._readers:
+            purpose = Purpose.OPEN if kind == "opened" else Purpose.CLICK
+            try:
+                self._readers[key] = verify_reader(self._ring, purpose, token)
+            except LinkError:
+                self._readers[key] = None
+        return self._readers[key]
+
+    def _article_of(self, event: BeaconEvent, reader: ReaderLink) -> ArticleLink | None:
+        if event.kind == "opened":
+            if event.article is not None:
+                raise _RefusedError("article", "belongs to a click")
+            return None
+        token = event.article or ""
+        if token not in self._articles:
+            try:
+                self._articles[token] = verify_article(self._ring, token)
+            except LinkError:
+                self._articles[token] = None
+        article = self._articles[token]
+        if article is None or article.run_id != reader.run_id:
+            raise _RefusedError("article", "is no link of the reader's letter")
+        return article
+
+
+def _id_of(destination: int, reader: ReaderLink, number: str) -> bytes:
+    """Return the event's id; where the reader is withheld it is of the run alone, as nothing may lead to the reader."""
+    source = f"beacon/{destination}" if destination != ANONYMOUS_DESTINATION else f"beacon/run/{reader.run_id}"
+    return outside_id(source, number)
+
+
+async def _read(method: str, headers: Headers, receive: Receive) -> tuple[list[tuple[int, BeaconEvent]], list[Refusal]]:
+    """Read the batch: the events with their places, and those that are malformed; raises ProblemError."""
+    if method != "POST":
+        raise ProblemError(405, "Events are posted.", headers={"Allow": "POST, OPTIONS"})
+    if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() not in _MEDIA_TYPES:
+        raise ProblemError(415, "Events are application/json or text/plain.")
+    if headers.get(b"content-encoding", b"identity") != b"identity":
+        raise ProblemError(415, "A body must not be compressed.")
+    try:
+        body = await read_body(receive, headers, max_bytes=MAX_BODY_BYTES)
+    except BodyTooLargeError as error:
+        detail = f"A body here has at most {error.max_bytes} bytes."
+        raise ProblemError(413, detail, headers={"Connection": "close"}) from error
+    try:
+        return list(enumerate(_batch.decode(body).events)), []
+    except msgspec.ValidationError:
+        return _read_each(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise invalid(FieldError("", "is not JSON")) from None
+
+
+def _read_each(body: bytes) -> tuple[list[tuple[int, BeaconEvent]], list[Refusal]]:
+    """Read a batch of which something is malformed, event by event."""
+    try:
+        raws = _raw_batch.decode(body).events
+    except msgspec.ValidationError as error:
+        raise invalid(shape_error(str(error))) from None
+    events, refused = [], []
+    for index, raw in enumerate(raws):
+        try:
+            events.append((index, _event.decode(raw)))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            found = shape_error(str(error))
+            refused.append(Refusal(index, found.field, found.message))
+    return events, refused
+
+
+def _measure(hits: list[Hit], outcome: str) -> None:
+    for kind in (EngagementKind.OPENED, EngagementKind.CLICKED):
+        count = sum(hit.kind is kind for hit in hits)
+        if count:
+            metrics.HITS.labels(kind.value, outcome).inc(count)
+
+
+async def _send(send: Send, status: int, headers: tuple[tuple[bytes, bytes], ...], body: bytes) -> None:
+    length = (b"content-length", str(len(body)).encode())
+    start = [*headers, length, (b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+    await send({"type": "http.response.start", "status": status, "headers": start})
+    await send({"type": "http.response.body", "body": body})
