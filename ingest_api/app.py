@@ -11,9 +11,7 @@ from publishing.runtime.settings import Settings
 
 def create_app(settings: Settings) -> Asgi:
     """Build the whole ASGI application; its lifespan opens and closes the connections."""
-    assert settings.jwt_issuer is not None
-    secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else ""
-    rules = TokenRules(secret=secret, issuer=settings.jwt_issuer, audience=settings.jwt_audience)
+    rules = TokenRules.of(settings)
     resources = Resources(settings)
     api = management_api(resources)
     api.state.describe = openapi.text

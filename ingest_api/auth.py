@@ -2,10 +2,12 @@
 
 import dataclasses
 import enum
+from typing import Self
 
 import jwt
 
 from ingest_api.problems import ProblemError
+from publishing.runtime.settings import Settings
 
 # RFC 8725 section 3.1: the algorithm is chosen here, never by the token.
 ALGORITHM = "HS256"
@@ -30,10 +32,11 @@ class Role(enum.IntEnum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Principal:
-    """Whom a valid token speaks for."""
+    """Whom a valid token speaks for, and until when (Unix seconds)."""
 
     subject: str
     role: Role
+    expires_at_s: int = 0
 
     @property
     def role_name(self) -> str:
@@ -48,6 +51,13 @@ class TokenRules:
     secret: str
     issuer: str
     audience: str
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Read the rules from the settings; load_settings has made sure that they are set."""
+        assert settings.jwt_issuer is not None
+        secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else ""
+        return cls(secret=secret, issuer=settings.jwt_issuer, audience=settings.jwt_audience)
 
 
 def authenticate(rules: TokenRules, authorization: str) -> Principal:
@@ -73,7 +83,7 @@ def authenticate(rules: TokenRules, authorization: str) -> Principal:
         subject, role = claims["sub"], claims["role"]
         if not isinstance(subject, str) or not 0 < len(subject) <= MAX_SUBJECT_CHARS or "\x00" in subject:
             raise _unauthorized()
-        return Principal(subject, _ROLES[role])
+        return Principal(subject, _ROLES[role], int(claims["exp"]))
     except (jwt.PyJWTError, KeyError, TypeError, ValueError, RecursionError, OverflowError) as error:
         raise _unauthorized() from error
 

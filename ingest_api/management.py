@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from ingest_api import problems
 from ingest_api.resources import Resources
-from ingest_api.routes import analytics, channels, content, feeds, live, publications, service, subscribers
+from ingest_api.routes import analytics, channels, content, dashboard, feeds, live, publications, service, subscribers
 
 ROUTERS = (
     content.router,
@@ -17,6 +17,7 @@ ROUTERS = (
     channels.router,
     analytics.router,
     live.router,
+    dashboard.router,
     feeds.router,
     service.router,
 )
