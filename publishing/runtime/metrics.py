@@ -53,6 +53,14 @@ SPOOL_OLDEST_SECONDS = _gauge("spool_oldest_seconds", "Age of the oldest frame t
 SPOOL_SENT = _counter("spool_sent_frames_total", "Frames that left the spool for the broker.")
 BREAKER_STATE = _gauge("collector_breaker_state", "Whether the broker is asked: 0 closed, 1 half open, 2 open.")
 SUPPRESSIONS = _counter("suppressions_total", "Suppressions written, by the path: direct, stream.", "path")
+HOOK_EVENTS = _counter(
+    "hook_events_total",
+    "Events that providers called back with, by outcome: counted, dropped, ignored, unknown.",
+    "provider",
+    "kind",
+    "outcome",
+)
+HOOK_REFUSALS = _counter("hook_refusals_total", "Callbacks refused, by what was wrong with them.", "provider", "reason")
 LATE_EVENTS = _counter("late_events_total", "Events that arrived after their window was closed.")
 CLAMPED_EVENTS = _counter("clamped_events_total", "Events whose time was outside the horizon.", "direction")
 LIVE_STREAMS = _gauge("live_streams", "Open streams of live hints.")

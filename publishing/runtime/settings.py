@@ -83,6 +83,17 @@ class Settings(BaseSettings):
     ses_endpoint_url: str | None = Field(None, pattern=r"^https?://", description="SES v2 endpoint; none: Amazon's")
     ses_mode: Literal["raw", "bulk"] = Field("raw", description="SendEmail with raw MIME, or SendBulkEmail")
     ses_region: str = Field("eu-west-1", pattern=r"^[a-z0-9-]+$", description="AWS region of SES")
+    sns_topic_arns: str = Field(
+        "",
+        pattern=r"^(arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_.-]{1,256}(,|$))*$",
+        description="SNS topics that may call /hooks/ses, their ARNs with commas; empty: none",
+    )
+    sns_signature_v1: bool = Field(
+        False, description="Whether SNS messages signed by version 1 (SHA-1) are taken as well as version 2"
+    )
+    slack_signing_secrets: SecretStr | None = Field(
+        None, description="Slack's signing secrets with commas, the old one too while they are changed; none: no callback"
+    )
     spool_dir: Path | None = Field(
         None, description="Folder of the collector's spool, on a disk that survives the process; none: no spool"
     )
