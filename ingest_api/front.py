@@ -1,6 +1,7 @@
 """Owns the tracked links: a raw ASGI front that answers /o, /c, /u and /e before any framework."""
 
 import asyncio
+import functools
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
@@ -12,6 +13,7 @@ from ingest_api.judging import Judge, hit_of
 from ingest_api.limits import BodyTooLargeError, ClientGoneError, read_body
 from ingest_api.resources import Resources
 from ingest_api.suppressing import suppress_at_once
+from publishing.domain.keys import KeyRing
 from publishing.domain.links import ArticleLink, LinkError, Purpose, ReaderLink, verify_article, verify_reader
 from publishing.domain.verdicts import Visitor
 from publishing.runtime import metrics
@@ -51,6 +53,13 @@ _ONE_CLICK = re.compile(
     re.IGNORECASE,
 )
 _PREFIXES: Final = frozenset({"/o/", "/c/", "/u/"})
+# The article part of a click is the same for all readers of a run; what does not verify is not remembered.
+MAX_TARGETS: Final = 4_096
+_RECORDED: Final = {
+    (kind, is_durable): metrics.HITS.labels(kind.value, outcome)
+    for kind in (EngagementKind.OPENED, EngagementKind.CLICKED, EngagementKind.UNSUBSCRIBED)
+    for is_durable, outcome in ((True, "counted"), (False, "dropped"))
+}
 _UNESCAPED: Final = frozenset(range(0x21, 0x7F))
 
 log = get_logger(__name__)
@@ -64,6 +73,7 @@ class Front:
         self._rest = rest
         self._resources = resources
         self._judge = Judge(resources.settings)
+        self._target = functools.lru_cache(MAX_TARGETS)(functools.partial(_target_of, resources.tracking))
         self._beacon = Beacon(resources, self._judge)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,7 +83,8 @@ class Front:
             await self._rest(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        accept_traceparent(headers.get(b"traceparent", b"").decode("latin-1"))
+        if b"traceparent" in headers:  # otherwise the frame that the hit goes into begins a trace
+            accept_traceparent(headers[b"traceparent"].decode("latin-1"))
         try:
             if path == BEACON_PATH:
                 await self._beacon(scope, headers, receive, send)
@@ -106,7 +117,7 @@ class Front:
         article_part, _, reader_part = path[3:].partition("/")
         reader = self._reader(Purpose.CLICK, reader_part)
         try:
-            article = verify_article(self._resources.tracking, article_part)
+            article, answer_headers = self._target(article_part)
         except LinkError:
             article = None
         if article is None or reader is None or article.run_id != reader.run_id:
@@ -114,8 +125,7 @@ class Front:
             await _answer(send, scope["method"], 404, _PAGE_HEADERS, pages.NOT_FOUND)
             return
         await self._count(EngagementKind.CLICKED, scope, headers, reader, article)
-        headers_out = ((b"location", location(article.url)), *_REDIRECT_HEADERS)
-        await _answer(send, scope["method"], 302, headers_out, b"")
+        await _answer(send, scope["method"], 302, answer_headers, b"")
 
     async def _leave(self, path: str, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send) -> None:
         """Show the page to unsubscribe, or unsubscribe: only POST acts (RFC 8058 section 3.2)."""
@@ -182,8 +192,14 @@ class Front:
 
     async def _record(self, hit: Hit) -> bool:
         is_durable = await self._resources.collector.record(hit)
-        metrics.HITS.labels(hit.kind.value, "counted" if is_durable else "dropped").inc()
+        _RECORDED[hit.kind, is_durable].inc()
         return is_durable
+
+
+def _target_of(ring: KeyRing, token: str) -> tuple[ArticleLink, Headers]:
+    """Read the article part of a click, and make the headers that lead there; raises LinkError."""
+    article = verify_article(ring, token)
+    return article, ((b"location", location(article.url)), *_REDIRECT_HEADERS)
 
 
 def _suppression(reader: ReaderLink) -> Suppression:
