@@ -92,7 +92,8 @@ class Settings(BaseSettings):
         False, description="Whether SNS messages signed by version 1 (SHA-1) are taken as well as version 2"
     )
     slack_signing_secrets: SecretStr | None = Field(
-        None, description="Slack's signing secrets with commas, the old one too while they are changed; none: no callback"
+        None,
+        description="Slack's signing secrets with commas, the old one too while they are changed; none: no callback",
     )
     spool_dir: Path | None = Field(
         None, description="Folder of the collector's spool, on a disk that survives the process; none: no spool"
