@@ -1,18 +1,22 @@
 """Owns what every request of the management API passes first: correlation, token, body limit, metrics, last errors."""
 
 import asyncio
+import io
 import re
 from typing import Any
 
 import structlog
 
 from ingest_api.auth import PREFIX, Principal, TokenRules, authenticate, authorize, is_protected
+from ingest_api.dashboard.session import credential
 from ingest_api.front import Asgi, Receive, Scope, Send
 from ingest_api.limits import (
     MAX_JSON_BYTES,
     MAX_LINES_BYTES,
     BodyTooLargeError,
     ClientGoneError,
+    TooDeepError,
+    check_depth,
     read_body,
     replayed,
 )
@@ -66,7 +70,7 @@ class Edge:
     async def _guarded(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, answer: "_Answer") -> None:
         path: str = scope["path"]
         if is_protected(path):
-            principal = authenticate(self._rules, headers.get(b"authorization", b"").decode("latin-1"))
+            principal = authenticate(self._rules, credential(headers, path))
             authorize(principal, method=scope["method"], path=path)
             scope[PRINCIPAL] = principal
         if headers.get(b"content-encoding", b"identity") != b"identity":
@@ -77,7 +81,12 @@ class Edge:
         except BodyTooLargeError as error:
             detail = f"A body here has at most {error.max_bytes} bytes."
             raise ProblemError(413, detail, headers={"Connection": "close"}) from error
-        async with asyncio.timeout(READ_WAIT_S if scope["method"] in {"GET", "HEAD"} else WRITE_WAIT_S):
+        try:
+            for document in io.BytesIO(body) if _is_lines(path, body) else (body,):
+                check_depth(document)
+        except TooDeepError as error:
+            raise ProblemError(400, f"JSON here has at most {error.max_depth} levels.") from error
+        async with asyncio.timeout(READ_WAIT_S if scope["method"] in {"GET", "HEAD"} else WRITE_WAIT_S) as answer.wait:
             await self._rest(scope, replayed(body, receive), answer)
 
 
@@ -88,10 +97,14 @@ class _Answer:
         self._send = send
         self._request_id = request_id.encode()
         self.status = 0
+        self.wait: asyncio.Timeout | None = None
 
     async def __call__(self, message: Any) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            if self.wait is not None:
+                # Whoever answers has answered in time: what streams is not cut off.
+                self.wait.reschedule(None)
             message = {**message, "headers": [*message.get("headers", ()), (b"x-request-id", self._request_id)]}
         await self._send(message)
 
@@ -104,6 +117,11 @@ class _Answer:
         headers += [(name.lower().encode(), value.encode()) for name, value in problem.headers.items()]
         await self({"type": "http.response.start", "status": problem.status, "headers": headers})
         await self({"type": "http.response.body", "body": body})
+
+
+def _is_lines(path: str, body: bytes) -> bool:
+    """Whether each line is a document of its own, and a faulty one must not spoil its neighbours."""
+    return path in _LINES_PATHS and not body.lstrip(b" \t\r\n").startswith(b"[")
 
 
 def signature_of(scope: Any) -> Signature:

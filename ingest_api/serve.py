@@ -1,15 +1,23 @@
 """Owns the process of the API: uvicorn around the application until SIGTERM."""
 
+import asyncio
+import functools
+import resource
+from typing import cast
+
 import uvicorn
 
+from ingest_api.admission import Admission, edge_limits, trusted_proxies
 from ingest_api.app import create_app
+from ingest_api.protocol import GuardedProtocol
 from publishing.runtime.logs import configure_logs, get_logger
-from publishing.runtime.settings import SettingsError, exit_on_settings_error, load_settings
+from publishing.runtime.settings import Settings, SettingsError, exit_on_settings_error, load_settings
 
 REQUIRED = ("kafka_bootstrap_servers", "database_url", "redis_url", "tracking_keys", "seal_keys", "jwt_issuer")
 # Requests at work are finished; a supervisor kills after 10 s.
 SHUTDOWN_WAIT_S = 8
-KEEP_ALIVE_S = 75
+# Connections that wait to be accepted; the kernel's own limit is the lower one on most machines.
+BACKLOG = 4_096
 
 log = get_logger(__name__)
 
@@ -21,22 +29,40 @@ def main() -> None:
     except SettingsError as error:
         exit_on_settings_error(error)
     configure_logs(settings, "api")
-    config = uvicorn.Config(
+    config = configured(settings, guarded(settings))
+    listener = config.bind_socket()
+    log.info("api.listening", port=listener.getsockname()[1])
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def guarded(settings: Settings) -> type[asyncio.Protocol]:
+    """Return what makes the protocol of a connection, all under one guard; opens as many files as are allowed."""
+    admission = Admission(edge_limits(settings, descriptors=raise_descriptor_limit()), trusted_proxies(settings))
+    return cast("type[asyncio.Protocol]", functools.partial(GuardedProtocol, guard=admission))
+
+
+def configured(settings: Settings, protocol: type[asyncio.Protocol]) -> uvicorn.Config:
+    """Return the server's configuration around the application."""
+    return uvicorn.Config(
         create_app(settings),
         host=settings.api_host,
         port=settings.api_port,
         loop="uvloop",
-        http="httptools",
+        http=protocol,
         ws="none",
         access_log=False,
         log_config=None,
         server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_S,
+        backlog=BACKLOG,
         timeout_graceful_shutdown=SHUTDOWN_WAIT_S,
     )
-    listener = config.bind_socket()
-    log.info("api.listening", port=listener.getsockname()[1])
-    uvicorn.Server(config).run(sockets=[listener])
+
+
+def raise_descriptor_limit() -> int:
+    """Take all the descriptors that the system allows this process, and return how many they are."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
 
 
 if __name__ == "__main__":
