@@ -9,8 +9,8 @@ from aiokafka import AIOKafkaProducer
 
 from ingest_api.broker import FrameTopic
 from ingest_api.collector import Collector
-from ingest_api.durable import BrokerFirst
 from ingest_api.dashboard.lag import Log
+from ingest_api.durable import BrokerFirst
 from ingest_api.live import Hints
 from ingest_api.problems import unavailable
 from ingest_api.spool import Spool
