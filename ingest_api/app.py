@@ -3,13 +3,13 @@
 from ingest_api import openapi
 from ingest_api.auth import TokenRules
 from ingest_api.edge import Edge
-from ingest_api.front import Asgi, Front
+from ingest_api.front import Front
 from ingest_api.management import management_api
 from ingest_api.resources import Resources
 from publishing.runtime.settings import Settings
 
 
-def create_app(settings: Settings) -> Asgi:
+def create_app(settings: Settings) -> Front:
     """Build the whole ASGI application; its lifespan opens and closes the connections."""
     rules = TokenRules.of(settings)
     resources = Resources(settings)

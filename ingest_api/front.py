@@ -76,6 +76,10 @@ class Front:
         self._target = functools.lru_cache(MAX_TARGETS)(functools.partial(_target_of, resources.tracking))
         self._beacon = Beacon(resources, self._judge)
 
+    async def end_streams(self) -> None:
+        """End every event stream, which would never end by itself; a stopping server calls it first."""
+        await self._resources.live.close()
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         path: str = scope.get("path", "")

@@ -3,12 +3,14 @@
 import asyncio
 import functools
 import resource
+import socket
 from typing import cast
 
 import uvicorn
 
 from ingest_api.admission import Admission, edge_limits, trusted_proxies
 from ingest_api.app import create_app
+from ingest_api.front import Front
 from ingest_api.protocol import GuardedProtocol
 from publishing.runtime.logs import configure_logs, get_logger
 from publishing.runtime.settings import Settings, SettingsError, exit_on_settings_error, load_settings
@@ -32,7 +34,18 @@ def main() -> None:
     config = configured(settings, guarded(settings))
     listener = config.bind_socket()
     log.info("api.listening", port=listener.getsockname()[1])
-    uvicorn.Server(config).run(sockets=[listener])
+    Server(config).run(sockets=[listener])
+
+
+class Server(uvicorn.Server):
+    """Ends the event streams before it waits for the requests at work."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop: streams at once, everything else within the grace of the configuration."""
+        app = self.config.app
+        assert isinstance(app, Front)
+        await app.end_streams()
+        await super().shutdown(sockets)
 
 
 def guarded(settings: Settings) -> type[asyncio.Protocol]:
