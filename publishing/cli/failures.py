@@ -69,12 +69,13 @@ def exit_code_of(error: Exception) -> int | None:
     from migrations.apply import MigrationPendingError
     from publishing.local.errors import LocalServicesError, PortTakenError, RunDirectoryError
     from publishing.runtime.settings import SettingsError
+    from publishing.stores.replays import ReplayRunningError
     from topics.errors import TopicsError
 
     if isinstance(error, CommandError):
         return error.exit_code
     if isinstance(error, SettingsError | PortTakenError | RunDirectoryError):
         return WRONG_USAGE
-    if isinstance(error, LocalServicesError | MigrationPendingError | TopicsError):
+    if isinstance(error, LocalServicesError | MigrationPendingError | ReplayRunningError | TopicsError):
         return FAILED
     return None

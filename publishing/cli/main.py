@@ -14,7 +14,7 @@ from publishing.cli.failures import exit_code_of, lines_of
 INTERRUPTED: Final = 130
 """128 + SIGINT, as shells have it."""
 
-COMMANDS: Final = ("demo", "services", "migrate", "topics", "run", "token", "dlq", "conservation")
+COMMANDS: Final = ("demo", "services", "migrate", "topics", "run", "token", "dlq", "conservation", "replay", "verdicts")
 """Each is the module of that name here: its `app`, else its function of the same name."""
 
 
