@@ -59,15 +59,18 @@ def made_up_events(count: int, *, shards: int, start_ms: int, seed: int) -> list
     return [events[shard == number] for number in range(shards)]
 
 
-def frames(of_shards: list[Events], events_per_frame: int, recorded_at_ms: int) -> Iterator[Record]:
-    """The events as the product writes them: receipts in the ledger's frames, hits in the collector's."""
+def frames(of_shards: list[Events], events_per_frame: int, recorded_at_ms: int, *, name: str = "") -> Iterator[Record]:
+    """The events as the product writes them: receipts in the ledger's frames, hits in the collector's.
+
+    `name` begins every frame's id, which is counted once.
+    """
     receipts = [KIND_INDEX[kind] for kind in _RECEIPTS]
     for shard, events in enumerate(of_shards):
         is_receipt = np.isin(events["kind"], receipts)
         for source, rows in (("tidewire/ledger/bench", events[is_receipt]), ("ingest_api/bench", events[~is_receipt])):
             for start in range(0, len(rows), events_per_frame):
                 chunk = rows[start : start + events_per_frame]
-                yield Record(shard, encode_frame("bench", recorded_at_ms, chunk), source, f"{shard}-{start}")
+                yield Record(shard, encode_frame("bench", recorded_at_ms, chunk), source, f"{name}-{shard}-{start}")
 
 
 def lines(of_shards: list[Events]) -> Iterator[Record]:
