@@ -7,8 +7,20 @@ from fastapi import FastAPI, Request
 from starlette.responses import Response
 
 from ingest_api import problems
+from ingest_api.hooks.receiving import Hooks
 from ingest_api.resources import Resources
-from ingest_api.routes import analytics, channels, content, dashboard, feeds, live, publications, service, subscribers
+from ingest_api.routes import (
+    analytics,
+    channels,
+    content,
+    dashboard,
+    feeds,
+    hooks,
+    live,
+    publications,
+    service,
+    subscribers,
+)
 
 ROUTERS = (
     content.router,
@@ -19,6 +31,7 @@ ROUTERS = (
     live.router,
     dashboard.router,
     feeds.router,
+    hooks.router,
     service.router,
 )
 
@@ -46,6 +59,7 @@ def management_api(resources: Resources | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.resources = resources
+    app.state.hooks = None if resources is None else Hooks(resources)
     problems.install(app)
     app.add_exception_handler(Exception, _on_fault)
     for router in ROUTERS:

@@ -67,6 +67,7 @@ class SesNotification:
 
     name: str
     message_id: str
+    sent_at_ms: int
     tags: Mapping[str, str]
     destination_count: int
     events: Sequence[SesEvent]
@@ -173,6 +174,7 @@ def parse_notification(document: Any) -> SesNotification | None:
     return SesNotification(
         name=name,
         message_id=found.mail.message_id,
+        sent_at_ms=_at_ms(None, "mail", found.mail),
         tags=_tags(found.mail),
         destination_count=len(found.mail.destination),
         events=tuple(_READINGS[name](found)),

@@ -38,10 +38,10 @@ _TRYABLE = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatu
 
 @dataclass(frozen=True, slots=True)
 class WebhookConfig:
-    """Where to post, and the key that signs."""
+    """Where to post, and the keys that sign: the present one and, while the secret is changed, the one before."""
 
     url: str = field(repr=False)
-    key: bytes = field(repr=False)
+    keys: tuple[bytes, ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,20 @@ def sign(key: bytes, webhook_id: str, timestamp_s: int, body: bytes) -> str:
     """The signature header: `v1,` and base64 of HMAC-SHA256 over `id.timestamp.body`."""
     signed = b".".join((webhook_id.encode(), str(timestamp_s).encode(), body))
     return "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
+
+
+def _key(config: Mapping[str, Any], name: str) -> bytes:
+    """The bytes of a secret; raises ConfigError."""
+    secret = config.get(name)
+    if not isinstance(secret, str) or not secret.startswith(_SECRET_PREFIX):
+        raise ConfigError(name, "must start with whsec_")
+    try:
+        key = base64.b64decode(secret.removeprefix(_SECRET_PREFIX), validate=True)
+    except (binascii.Error, ValueError):
+        raise ConfigError(name, "must be base64 after whsec_") from None
+    if not _MIN_KEY_BYTES <= len(key) <= _MAX_KEY_BYTES:
+        raise ConfigError(name, "must hold 24 to 64 bytes")
+    return key
 
 
 def _article(item: Item, *, title_chars: int, summary_chars: int, has_link: bool, has_url: bool) -> dict[str, Any]:
@@ -104,19 +118,14 @@ class Webhook:
     open = staticmethod(open_http)
 
     def parse_config(self, config: Mapping[str, Any]) -> WebhookConfig:
-        """Read {"url", "secret": "whsec_" + base64 of 24 to 64 bytes}; raises ConfigError."""
-        refuse_unknown(config, ("url", "secret"))
+        """Read {"url", "secret", "previous_secret": null}; raises ConfigError.
+
+        A secret is `whsec_` and base64 of 24 to 64 bytes.
+        """
+        refuse_unknown(config, ("url", "secret", "previous_secret"))
         url = require_url(config, "url")
-        secret = config.get("secret")
-        if not isinstance(secret, str) or not secret.startswith(_SECRET_PREFIX):
-            raise ConfigError("secret", "must start with whsec_")
-        try:
-            key = base64.b64decode(secret.removeprefix(_SECRET_PREFIX), validate=True)
-        except (binascii.Error, ValueError):
-            raise ConfigError("secret", "must be base64 after whsec_") from None
-        if not _MIN_KEY_BYTES <= len(key) <= _MAX_KEY_BYTES:
-            raise ConfigError("secret", "must hold 24 to 64 bytes")
-        return WebhookConfig(url, key)
+        names = ("secret",) if config.get("previous_secret") is None else ("secret", "previous_secret")
+        return WebhookConfig(url, tuple(_key(config, name) for name in names))
 
     async def validate(self, config: WebhookConfig) -> Validation:
         """An endpoint can only be tried by posting to it."""
@@ -168,7 +177,10 @@ class Webhook:
             "Content-Type": "application/json",
             "webhook-id": message.webhook_id,
             "webhook-timestamp": str(timestamp_s),
-            "webhook-signature": sign(config.key, message.webhook_id, timestamp_s, message.body),
+            # A receiver takes any of them: so a secret is changed without a message lost.
+            "webhook-signature": " ".join(
+                sign(key, message.webhook_id, timestamp_s, message.body) for key in config.keys
+            ),
         }
         answer = await post(connection, config.url, message.body, headers=headers)
         if not isinstance(answer, Answer):

@@ -125,7 +125,7 @@ def test_types(name: str, form: str) -> None:
     assert found is not None
     _, kind, at_ms = EXAMPLES[name]
     assert (found.name, found.message_id, found.destination_count) == (name, MAIL["messageId"], 1)
-    assert found.tags["delivery"] == "77-3-41"
+    assert (found.tags["delivery"], found.sent_at_ms) == ("77-3-41", SENT_MS)
     events = [(one.kind, one.occurred_at_ms, one.address) for one in found.events]
     assert events == ([] if kind is None else [(kind, at_ms, "canary@example.com")])
 
