@@ -33,6 +33,7 @@ _SHOWN = (
     views.BulkView,
     views.ContentView,
     views.EngagementView,
+    views.PerformanceView,
     Problem,
 )
 

@@ -8,6 +8,7 @@ import msgspec
 from starlette.responses import Response
 
 from ingest_api.problems import FieldError
+from publishing.domain.rates import Rate
 
 View = TypeVar("View")
 
@@ -156,7 +157,11 @@ class ContentView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EngagementCell(msgspec.Struct, frozen=True, kw_only=True):
-    """One window of one channel and kind; arm and verdict are there when the split asks for them."""
+    """One window of one channel and kind; what else is told apart is there when the split asks for it.
+
+    Late counts those of total that came after the window was closed, revision the changes since; closed says whether
+    every partition of the log has passed the window.
+    """
 
     window_start: dt.datetime
     channel_id: int
@@ -165,6 +170,9 @@ class EngagementCell(msgspec.Struct, frozen=True, kw_only=True):
     uniques: int
     late: int
     revision: int
+    closed: bool
+    publication_id: int | msgspec.UnsetType = msgspec.UNSET
+    run_id: int | msgspec.UnsetType = msgspec.UNSET
     arm: int | msgspec.UnsetType = msgspec.UNSET
     verdict: str | msgspec.UnsetType = msgspec.UNSET
 
@@ -177,12 +185,112 @@ class Trend(msgspec.Struct, frozen=True):
     change_ratio: float | None
 
 
-class EngagementView(msgspec.Struct, frozen=True, kw_only=True):
-    """Windows of engagement; those that end at or before the watermark are closed."""
+class RateView(msgspec.Struct, frozen=True):
+    """A share of the period with its 95 % interval (Wilson), and the same share in the period before."""
+
+    count: int
+    of: int
+    ratio: float | None
+    low: float | None
+    high: float | None
+    before: float | None
+
+
+class RateGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """The rates of one publication, run or arm, as the split asks."""
+
+    rates: dict[str, RateView]
+    publication_id: int | msgspec.UnsetType = msgspec.UNSET
+    run_id: int | msgspec.UnsetType = msgspec.UNSET
+    arm: int | msgspec.UnsetType = msgspec.UNSET
+
+
+class Freshness(msgspec.Struct, frozen=True):
+    """How far engagement is counted; both are null while a partition of the log has said nothing yet."""
 
     watermark: dt.datetime | None
+    age_s: float | None
+
+
+class EngagementView(msgspec.Struct, frozen=True, kw_only=True):
+    """Windows of engagement; those that end at or before the watermark are closed.
+
+    Truncated says that there are more cells than one answer holds: ask for a coarser grain, or export.
+    """
+
+    watermark: dt.datetime | None
+    freshness: Freshness
     series: list[EngagementCell]
+    truncated: bool
     trends: dict[str, Trend]
+    rates: dict[str, RateView]
+    groups: list[RateGroup]
+
+
+class Latency(msgspec.Struct, frozen=True):
+    """Milliseconds that half, 95 % and 99 % of the measured stayed within; null where nothing was measured."""
+
+    measured: int
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """How many deliveries of a channel ended in a state for a reason."""
+
+    channel_id: int
+    state: str
+    reason: str | None
+    deliveries: int
+
+
+class Pace(msgspec.Struct, frozen=True):
+    """How much providers accepted by minute or hour: windows with any, their mean and the busiest of them."""
+
+    windows: int
+    mean: float | None
+    busiest: int
+    busiest_at: dt.datetime | None
+
+
+class ChannelPerformance(msgspec.Struct, frozen=True, kw_only=True):
+    """How one channel does; success is what the provider took and did not bounce, of all that are settled."""
+
+    channel_id: int
+    kind: str
+    success: Rate
+    by_state: dict[str, int]
+    latency_ms: Latency
+    first_open_ms: Latency
+
+
+class RecommendationView(msgspec.Struct, frozen=True):
+    """Something to do, and the numbers that it rests on."""
+
+    kind: str
+    evidence: dict[str, Any]
+    action: str
+
+
+class PerformanceView(msgspec.Struct, frozen=True, kw_only=True):
+    """How sending went for the runs that were made in the period.
+
+    Latencies are of every reader, or of one in sample_of where there are very many: from content (the newest of what
+    caused the run, or the time it was due) to the provider's acceptance, and from there to the first human open.
+    """
+
+    freshness: Freshness
+    success_rate: float | None
+    success: Rate
+    by_state: dict[str, int]
+    sample_of: int
+    latency_ms: Latency
+    first_open_ms: Latency
+    throughput: dict[str, Pace]
+    failures: list[Failure]
+    channels: list[ChannelPerformance]
+    recommendations: list[RecommendationView]
 
 
 class Page(msgspec.Struct, Generic[View], frozen=True):

@@ -1,39 +1,42 @@
-"""Owns the reading of engagement: series of windows, their watermark, and trends."""
+"""Owns the analysts' routes: engagement by windows, as JSON or exported, and how sending went."""
 
-import dataclasses
-import datetime as dt
-from collections.abc import Callable
-from typing import Annotated, Literal, TypeVar
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Literal
 
-import msgspec
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, Field
-from starlette.responses import Response
+from pydantic import BaseModel
+from starlette.responses import Response, StreamingResponse
 
 from ingest_api.access import resources_of
+from ingest_api.analysis import engagement_view
 from ingest_api.auth import PREFIX
 from ingest_api.descriptions import PROBLEM, answers
-from ingest_api.problems import FieldError, invalid
-from ingest_api.views import EngagementCell, EngagementView, Trend, answer
+from ingest_api.exports import MEDIA_TYPES, WRITERS, format_of
+from ingest_api.performing import performance_view
+from ingest_api.periods import Listed, Moment, numbers_of, period_of, words_of
+from ingest_api.views import answer
+from publishing.domain.windows import Grain
 from publishing.runtime.clock import utc_now
 from publishing.stores import analytics
-from publishing.stores.analytics import EngagementQuery
+from publishing.stores.analytics import SPLITS, EngagementQuery
+from publishing.stores.performance import PerformanceQuery
 from schemas.messages import EngagementKind
 
-DEFAULT_PERIOD = dt.timedelta(days=7)
-MAX_LIST_CHARS = 2_000
+# A client that has not read its export by then is cut off; it asks for a shorter period.
+EXPORT_WAIT_S = 600
 
 router = APIRouter(prefix=PREFIX, responses=PROBLEM, tags=["analytics"])
-Listed = Annotated[str, Field(max_length=MAX_LIST_CHARS, description="Values separated by commas.")]
-Moment = Annotated[str, Field(max_length=40, description="A date, or a time with its offset (ISO 8601).")]
-Value = TypeVar("Value")
-_KINDS = {kind.value for kind in EngagementKind}
-_SPLITS = {"arm", "verdict"}
-_MAX_NUMBER = {"channels": 2**31 - 1, "publications": 2**63 - 1}
+_KINDS = frozenset(kind.value for kind in EngagementKind)
+_ENGAGEMENT: dict[str, Any] = answers("EngagementView", "The windows; as CSV or Parquet all of them, streamed.")
+_ENGAGEMENT["content"] |= {
+    "text/csv": {"schema": {"type": "string"}},
+    MEDIA_TYPES["parquet"]: {"schema": {"type": "string", "format": "binary"}},
+}
 
 
 class EngagementParameters(BaseModel):
-    """What may be asked of engagement."""
+    """What may be asked of engagement; split tells publications, runs, arms and verdicts apart."""
 
     start_date: Moment = ""
     end_date: Moment = ""
@@ -42,86 +45,62 @@ class EngagementParameters(BaseModel):
     metrics: Listed = ""
     grain: Literal["minute", "hour", "day"] = "hour"
     split: Listed = ""
+    format: Literal["", "json", "csv", "parquet"] = ""
 
 
-@router.get("/analytics/engagement", responses={200: answers("EngagementView", "The windows.")})
+class PerformanceParameters(BaseModel):
+    """What may be asked of performance; the period is that in which runs were made."""
+
+    start_date: Moment = ""
+    end_date: Moment = ""
+    channels: Listed = ""
+    publications: Listed = ""
+
+
+@router.get("/analytics/engagement", responses={200: _ENGAGEMENT})
 async def get_engagement(request: Request, asked: Annotated[EngagementParameters, Query()]) -> Response:
     """Read engagement by windows of event time; a date as end_date includes its day; the last 7 days by default."""
-    query = _query(asked, utc_now())
-    pool = resources_of(request).pool.require()
-    period = query.ends_at - query.starts_at
-    before = dataclasses.replace(query, starts_at=query.starts_at - period, ends_at=query.starts_at)
-    view = EngagementView(
-        watermark=await analytics.watermark(pool),
-        series=msgspec.convert(await analytics.series(pool, query), list[EngagementCell]),
-        trends=trends(await analytics.totals(pool, query), await analytics.totals(pool, before)),
-    )
-    return answer(view)
-
-
-def _query(asked: EngagementParameters, now: dt.datetime) -> EngagementQuery:
-    ends_at = _moment("end_date", asked.end_date, is_end=True) or now + dt.timedelta(minutes=1)
-    starts_at = _moment("start_date", asked.start_date, is_end=False) or ends_at - DEFAULT_PERIOD
-    if starts_at >= ends_at:
-        raise invalid(FieldError("end_date", "must be after start_date"))
-    splits = _listed("split", asked.split, _one_of(_SPLITS)) or ()
-    return EngagementQuery(
-        grain=asked.grain,
+    now = utc_now()
+    starts_at, ends_at = period_of(asked.start_date, asked.end_date, now)
+    query = EngagementQuery(
+        grain=Grain(asked.grain),
         starts_at=starts_at,
         ends_at=ends_at,
-        channels=_listed("channels", asked.channels, _number(_MAX_NUMBER["channels"])),
-        publications=_listed("publications", asked.publications, _number(_MAX_NUMBER["publications"])),
-        kinds=_listed("metrics", asked.metrics, _one_of(_KINDS)),
-        by_arm="arm" in splits,
-        by_verdict="verdict" in splits,
+        channels=numbers_of("channels", asked.channels),
+        publications=numbers_of("publications", asked.publications),
+        kinds=words_of("metrics", asked.metrics, _KINDS),
+        splits=frozenset(words_of("split", asked.split, SPLITS) or ()),
     )
+    pool = resources_of(request).pool.require()
+    wanted = format_of(asked.format, request.headers.get("accept", ""))
+    if wanted == "json":
+        return answer(await engagement_view(pool, query, now))
+    watermark = await analytics.watermark(pool)
+    written = WRITERS[wanted](query.columns, analytics.exported(pool, query, watermark))
+    headers = {
+        "Cache-Control": "no-store",
+        "Content-Disposition": f'attachment; filename="engagement.{wanted}"',
+        "Vary": "Accept",
+        "X-Watermark": watermark.isoformat() if watermark else "none",
+    }
+    return StreamingResponse(_within(written), media_type=MEDIA_TYPES[wanted], headers=headers)
 
 
-def trends(now: dict[str, int], before: dict[str, int]) -> dict[str, Trend]:
-    """Compare two periods by kind: 30 after 20 is a change_ratio of 0.5."""
-    found = {}
-    for kind in sorted(now.keys() | before.keys()):
-        total, earlier = now.get(kind, 0), before.get(kind, 0)
-        found[kind] = Trend(total, earlier, (total - earlier) / earlier if earlier else None)
-    return found
+@router.get("/analytics/performance", responses={200: answers("PerformanceView", "How sending went.")})
+async def get_performance(request: Request, asked: Annotated[PerformanceParameters, Query()]) -> Response:
+    """Read how the runs of a period went, and what is recommended on the evidence of the 90 days before its end."""
+    now = utc_now()
+    starts_at, ends_at = period_of(asked.start_date, asked.end_date, now)
+    query = PerformanceQuery(
+        starts_at=starts_at,
+        ends_at=ends_at,
+        channels=numbers_of("channels", asked.channels),
+        publications=numbers_of("publications", asked.publications),
+    )
+    return answer(await performance_view(resources_of(request).pool.require(), query, now))
 
 
-def _moment(field: str, text: str, *, is_end: bool) -> dt.datetime | None:
-    """Read a date or time as UTC; a date stands for its beginning, or as an end for the end of its day."""
-    if not text:
-        return None
-    try:
-        # A plus in a query that was not escaped arrives as a space.
-        moment = dt.datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
-        utc = moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
-        is_date = len(text) <= len("2026-01-01")
-        return utc + dt.timedelta(days=1) if is_end and is_date else utc
-    except (ValueError, OverflowError) as error:
-        raise invalid(FieldError(field, "must be a date, or a time with its offset (ISO 8601)")) from error
-
-
-def _listed(field: str, text: str, read: Callable[[str], Value]) -> tuple[Value, ...] | None:
-    if not text:
-        return None
-    try:
-        return tuple(read(part.strip()) for part in text.split(","))
-    except ValueError as error:
-        raise invalid(FieldError(field, str(error))) from error
-
-
-def _number(largest: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if not (text.isascii() and text.isdigit()) or int(text) > largest:
-            raise ValueError("must be numbers separated by commas")
-        return int(text)
-
-    return read
-
-
-def _one_of(allowed: set[str]) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text not in allowed:
-            raise ValueError(f"must be of {', '.join(sorted(allowed))}")
-        return text
-
-    return read
+async def _within(written: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async with asyncio.timeout(EXPORT_WAIT_S):
+        async for part in written:
+            yield part
