@@ -1,4 +1,4 @@
-"""What letters are made from: channel configurations by version, articles by version, and signed links."""
+"""What letters are made from: channel configurations by version, articles by version, and links."""
 
 import json
 from collections import OrderedDict
@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from publishing.domain import links
-from publishing.domain.keys import KeyRing
-from publishing.domain.links import LinkError, Purpose
 from publishing.domain.truncation import one_line
 from publishing.runtime.sealing import Sealer, SealError
 from publishing.stores import reading
@@ -17,11 +14,10 @@ from publishing.stores.channels import READERS_KIND, config_label
 from publishing.stores.deliveries import Claim, Slot
 from publishing.stores.reading import ContentTexts
 from sinks.contract import Article, Channel, ConfigError, Item, Letter, RenderError
+from sinks.linking import Linking, RunLinks
 from sinks.pacing import Pacer
 
 MAX_CACHED_ARTICLES = 4_096
-# The number of an article's own link; 0 means none.
-ARTICLE_LINK = 1
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,12 +40,11 @@ class UnusableChannelError(Exception):
 class Composer:
     """Makes letters for one kind of channel; its caches hold only what a version names."""
 
-    def __init__(self, pool: reading.Pool, channel: Channel, *, sealer: Sealer, ring: KeyRing, public_url: str) -> None:
+    def __init__(self, pool: reading.Pool, channel: Channel, *, sealer: Sealer, linking: Linking) -> None:
         self._pool = pool
         self._channel = channel
         self._sealer = sealer
-        self._ring = ring
-        self._public_url = public_url.rstrip("/")
+        self._linking = linking
         self._channels: dict[int, OpenChannel] = {}
         self._articles: OrderedDict[int, Article] = OrderedDict()
         self._portion = 1.0
@@ -102,24 +97,15 @@ class Composer:
             self._articles.popitem(last=False)
         return found
 
-    def signed(self, run_id: int, articles: Mapping[int, Article]) -> dict[int, str]:
-        """The article part of each click link of a run; an address that may not be linked to has none."""
-        parts = {}
-        for number, article in articles.items():
-            try:
-                parts[number] = links.sign_article(
-                    self._ring, run_id=run_id, content_id=number, link=ARTICLE_LINK, url=article.url
-                )
-            except LinkError:
-                continue
-        return parts
+    def signed(self, run_id: int, articles: Mapping[int, Article]) -> RunLinks:
+        """What the letters of a run have in common of their links; an address that may not be linked to has none."""
+        return self._linking.of_run(run_id, articles)
 
     def letter(
-        self, claim: Claim, slot: Slot, *, articles: Mapping[int, Article], parts: Mapping[int, str], now: datetime
+        self, claim: Claim, slot: Slot, *, articles: Mapping[int, Article], parts: RunLinks, now: datetime
     ) -> Letter:
         """One delivery's letter; raises RenderError when its address does not open."""
-        is_reader = slot.sealed_address is not None
-        click = self._reader(Purpose.CLICK, claim, slot)
+        links = self._linking.of_letter(parts, claim, slot, now)
         return Letter(
             run_id=claim.run_id,
             publication_id=claim.publication_id,
@@ -127,33 +113,16 @@ class Composer:
             destination=slot.destination,
             publication=one_line(claim.publication),
             items=tuple(
-                Item(
-                    article=articles[number],
-                    link=f"{self._public_url}/c/{parts[number]}/{click}" if number in parts else None,
-                    score=score,
-                )
+                Item(article=articles[number], link=links.articles.get(number), score=score)
                 for number, score in zip(slot.content_ids, slot.scores, strict=True)
                 if number in articles
             ),
             sent_at=now,
-            arm=slot.arm,
             locale=slot.locale,
-            address=self._address(slot) if is_reader else None,
-            open_url=f"{self._public_url}/o/{self._reader(Purpose.OPEN, claim, slot)}.gif" if is_reader else None,
-            unsubscribe_url=(
-                f"{self._public_url}/u/{self._reader(Purpose.UNSUBSCRIBE, claim, slot)}" if is_reader else None
-            ),
-        )
-
-    def _reader(self, purpose: Purpose, claim: Claim, slot: Slot) -> str:
-        return links.sign_reader(
-            self._ring,
-            purpose=purpose,
-            run_id=claim.run_id,
-            publication_id=claim.publication_id,
-            channel_id=claim.channel_id,
-            destination=slot.destination,
-            arm=slot.arm,
+            address=self._address(slot) if slot.sealed_address is not None else None,
+            open_url=links.open_url,
+            unsubscribe_url=links.unsubscribe_url,
+            trap_url=links.trap_url,
         )
 
     def _address(self, slot: Slot) -> str:

@@ -18,7 +18,7 @@ MAX_TITLE = 300
 MAX_SUMMARY = 500
 _ARTICLE = built_in("email_article.html")
 _MESSAGE = built_in("email_message.html")
-_LINK, _ARTICLES, _OPEN, _UNSUBSCRIBE = mark("link"), mark("articles"), mark("open"), mark("unsubscribe")
+_LINK, _ARTICLES, _OPEN, _UNSUBSCRIBE, _TRAP = map(mark, ("link", "articles", "open", "unsubscribe", "trap"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,13 @@ def _fragment(article: Article, has_link: bool) -> Fragment:  # noqa: FBT001  - 
 
 
 @lru_cache(maxsize=256)
-def _frame(publication: str, locale: str, has_open: bool, has_unsubscribe: bool) -> tuple[str, str]:  # noqa: FBT001
+def _frame(
+    publication: str,
+    locale: str,
+    has_open: bool,  # noqa: FBT001  - keys of the cache
+    has_unsubscribe: bool,  # noqa: FBT001
+    has_trap: bool,  # noqa: FBT001
+) -> tuple[str, str]:
     """The HTML before and after the articles, with marks for what belongs to one reader."""
     before, _, after = _MESSAGE.render(
         publication=publication,
@@ -61,6 +67,8 @@ def _frame(publication: str, locale: str, has_open: bool, has_unsubscribe: bool)
         open=_OPEN,
         has_unsubscribe=has_unsubscribe,
         unsubscribe=_UNSUBSCRIBE,
+        has_trap=has_trap,
+        trap=_TRAP,
     ).partition(_ARTICLES)
     return before, after
 
@@ -79,9 +87,11 @@ def html_of(letter: Letter) -> str:
         letter.locale if letter.locale.replace("-", "").isalnum() else "en",
         letter.open_url is not None,
         letter.unsubscribe_url is not None,
+        letter.trap_url is not None,
     )
     after = after.replace(_OPEN, _escaped(letter.open_url or ""))
     after = after.replace(_UNSUBSCRIBE, _escaped(letter.unsubscribe_url or ""))
+    after = after.replace(_TRAP, _escaped(letter.trap_url or ""))
     fragments = [_fragment(item.article, item.link is not None) for item in letter.items]
     articles = _joined(letter.items, [f.html for f in fragments], is_html=True, separator="")
     if len(before) + len(articles.encode()) + len(after) > MAX_HTML_BYTES:

@@ -18,6 +18,7 @@ from sinks.backoff import result_of
 from sinks.composing import Composer, OpenChannel, UnusableChannelError
 from sinks.contract import Accepted, Ambiguous, Article, Channel, Outcome, Refused, RenderError, Retry
 from sinks.leaving import Leave
+from sinks.linking import RunLinks
 from sinks.patience import patiently
 from sinks.receipts import receipts_of
 
@@ -105,7 +106,7 @@ class Sending:
         return False
 
     def _prepared(
-        self, channel: OpenChannel, group: Sequence[Slot], articles: Mapping[int, Article], parts: Mapping[int, str]
+        self, channel: OpenChannel, group: Sequence[Slot], articles: Mapping[int, Article], parts: RunLinks
     ) -> Prepared:
         """Render a group; what cannot be rendered has its result instead, and holds up nobody."""
         messages: dict[int, Any] = {}

@@ -12,6 +12,7 @@ import uvloop
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from publishing.domain.tracking import policy_named
 from publishing.runtime import failpoints, metrics
 from publishing.runtime.burial import Burial, Headers, PoisonError, Send
 from publishing.runtime.clock import monotonic_s, utc_now
@@ -33,6 +34,7 @@ from sinks.composing import Composer
 from sinks.consuming import BurialLimitError, Consumption
 from sinks.frames import poison_limit, read_frame
 from sinks.leaving import Leave
+from sinks.linking import Linking
 from sinks.patience import patiently
 from sinks.sending import Desk, Sending
 from topics import apply as topics_apply
@@ -169,8 +171,7 @@ async def serve(settings: Settings, kind: str, lane: str, *, started: asyncio.Ev
                 pool,
                 channel,
                 sealer=Sealer(settings.sealing),
-                ring=settings.tracking,
-                public_url=settings.public_url,
+                linking=Linking(settings.tracking, settings.public_url, policy_named(settings.tracking_policy)),
             ),
             publish=publisher(settings, producer, pool),
             consumer=f"sink-{kind}-{lane}",

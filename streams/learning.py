@@ -7,6 +7,7 @@ import numpy as np
 
 from publishing.domain.interests import learn, remember
 from publishing.domain.matching import ReaderState
+from publishing.domain.verdicts import FLAG_UNLEARNED
 from publishing.runtime.failpoints import failpoint
 from publishing.stores import audience, content
 from publishing.stores.audience import Learned
@@ -52,13 +53,14 @@ class Learning:
 
 
 def clicks_of(frames: Iterable[EventFrame]) -> Clicks:
-    """How often each (destination, article) was clicked by a human."""
+    """How often each (destination, article) was clicked by a human whose clicks may be learned from."""
     clicks: Clicks = Counter()
     for frame in frames:
         events = frame.events
         is_click = events["kind"] == KIND_INDEX[EngagementKind.CLICKED]
         is_human = events["verdict"] == VERDICT_INDEX[Verdict.HUMAN]
-        kept = events[is_click & is_human & (events["content_id"] > 0)]
+        is_taught = (events["flags"] & FLAG_UNLEARNED) == 0
+        kept = events[is_click & is_human & is_taught & (events["content_id"] > 0)]
         pairs = np.stack([kept["destination"], kept["content_id"]], axis=1).astype(np.int64)
         clicks.update((destination, article) for destination, article in pairs.tolist())
     return clicks
