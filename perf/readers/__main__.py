@@ -29,6 +29,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--open-ratio", type=_ratio, default=0.6)
     parser.add_argument("--click-ratio", type=_ratio, default=0.3)
     parser.add_argument("--unsubscribe-ratio", type=_ratio, default=0.0)
+    parser.add_argument("--gateway-ratio", type=_ratio, default=0.0, help="mails whose links a machine follows first")
     parser.add_argument("--min-delay", type=float, default=0.0, help="seconds between a mail and its reader, at least")
     parser.add_argument("--max-delay", type=float, default=0.0, help="and at most")
     parser.add_argument("--front-url", default=None, help="goes in place of scheme and host of tracked links")
@@ -48,6 +49,7 @@ async def read_until_done(options: argparse.Namespace) -> dict[str, int]:
         open_ratio=options.open_ratio,
         click_ratio=options.click_ratio,
         unsubscribe_ratio=options.unsubscribe_ratio,
+        gateway_ratio=options.gateway_ratio,
         min_delay_s=options.min_delay,
         max_delay_s=max(options.max_delay, options.min_delay),
     )

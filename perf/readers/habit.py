@@ -25,13 +25,15 @@ _LANGUAGES = ("en-GB,en;q=0.9", "en-US,en;q=0.8", "fr-FR,fr;q=0.9,en;q=0.6", "de
 class Habits:
     """The shares of mails that are opened, clicked and unsubscribed, each in [0, 1], and the delay before, in s.
 
-    One draw decides opening and clicking: who clicks has opened, as long as the click ratio is the smaller.
+    One draw decides opening and clicking: who clicks has opened, as long as the click ratio is the smaller. A share of
+    the mails passes a gateway, which follows every link at once before a person sees the mail.
     """
 
     seed: int
     open_ratio: float = 0.6
     click_ratio: float = 0.3
     unsubscribe_ratio: float = 0.0
+    gateway_ratio: float = 0.0
     min_delay_s: float = 0.0
     max_delay_s: float = 0.0
 
@@ -47,6 +49,7 @@ class Intent:
     delay_s: float
     agent: str
     language: str
+    is_gated: bool = False
 
     def choose_link(self, links: tuple[str, ...]) -> str | None:
         """Return the link to click, or None when there is none."""
@@ -76,4 +79,5 @@ def intent_of(key: str, habits: Habits) -> Intent:
         delay_s=draws.uniform(habits.min_delay_s, habits.max_delay_s),
         agent=draws.choice(AGENTS),
         language=draws.choice(_LANGUAGES),
+        is_gated=draws.random() < habits.gateway_ratio,
     )

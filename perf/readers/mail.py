@@ -24,20 +24,22 @@ _HTTPS = re.compile(r"<(https?://[^>]+)>")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadMail:
-    """The tracked addresses of one mail; `links` are the distinct ones that a person can see, in order."""
+    """The tracked addresses of one mail, distinct and in order; `hidden` are the ones that a person cannot see."""
 
     pixel: str | None = None
     links: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
     unsubscribe: str | None = None
 
 
 class _Finder(HTMLParser):
-    """Collects the pixel and the links that are not hidden; a hidden link is a trap for machines."""
+    """Collects the pixel and the links; a hidden link is a trap for machines."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self.pixel: str | None = None
         self.links: dict[str, None] = {}
+        self.hidden: dict[str, None] = {}
         self._open: list[tuple[str, bool]] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -46,8 +48,8 @@ class _Finder(HTMLParser):
         is_hidden = _is_hidden(named) or bool(self._open and self._open[-1][1])
         if tag == "img" and self.pixel is None and _has_path(named.get("src", ""), PIXEL_PREFIX):
             self.pixel = named["src"]
-        if tag == "a" and not is_hidden and _has_path(named.get("href", ""), LINK_PREFIX):
-            self.links.setdefault(named["href"])
+        if tag == "a" and _has_path(named.get("href", ""), LINK_PREFIX):
+            (self.hidden if is_hidden else self.links).setdefault(named["href"])
         if tag not in _VOID:
             self._open.append((tag, is_hidden))
 
@@ -78,7 +80,12 @@ def read_mail(raw: bytes) -> ReadMail:
     if part is not None:
         finder.feed(str(part.get_content()))
         finder.close()
-    return ReadMail(pixel=finder.pixel, links=tuple(finder.links), unsubscribe=_one_click(message))
+    return ReadMail(
+        pixel=finder.pixel,
+        links=tuple(finder.links),
+        hidden=tuple(finder.hidden),
+        unsubscribe=_one_click(message),
+    )
 
 
 def _one_click(message: EmailMessage) -> str | None:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 
-from perf.readers.habit import Habits, Intent, hash_of, intent_of, mail_key
+from perf.readers.habit import AGENTS, Habits, Intent, hash_of, intent_of, mail_key
 from perf.readers.mail import ONE_CLICK, ReadMail, read_mail
 
 CONCURRENCY = 16
@@ -28,6 +28,9 @@ _PAGE_HEADERS = {
     "Sec-Fetch-Mode": "navigate",
     "Upgrade-Insecure-Requests": "1",
 }
+
+# A row of the accept log, and whether it is a gateway that gets the mail.
+Mail = tuple[dict[str, Any], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,14 +61,14 @@ class Readers:
     settle_s: float | None = None
     counts: Counter[str] = field(default_factory=Counter)
     _since: int = 0
-    _due: list[tuple[float, int, dict[str, Any]]] = field(default_factory=list)
+    _due: list[tuple[float, int, bool, dict[str, Any]]] = field(default_factory=list)
     _reading: int = 0
     _busy_at: float = 0.0
 
     async def run(self, stopped: asyncio.Event) -> dict[str, int]:
         """Follow the log until `stopped`, or until nothing was new or left for `settle_s`; return the summary."""
         self._busy_at = self.monotonic_s()
-        queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(CONCURRENCY)
+        queue: asyncio.Queue[Mail] = asyncio.Queue(CONCURRENCY)
         connector = aiohttp.TCPConnector(limit=CONCURRENCY + 1)
         timeout = aiohttp.ClientTimeout(total=30)
         async with aiohttp.ClientSession(
@@ -83,20 +86,21 @@ class Readers:
 
     def summary(self) -> dict[str, int]:
         """Return how many mails were read and what came of them; `refused` hits got no or an error answer."""
-        names = ("mails", "opened", "clicked", "refused", "unsubscribed", "unread")
+        names = ("mails", "opened", "clicked", "refused", "unsubscribed", "unread", "gated", "looked")
         return {name: self.counts[name] for name in names}
 
-    async def _follow(
-        self, queue: asyncio.Queue[dict[str, Any]], session: aiohttp.ClientSession, stopped: asyncio.Event
-    ) -> None:
+    async def _follow(self, queue: asyncio.Queue[Mail], session: aiohttp.ClientSession, stopped: asyncio.Event) -> None:
         while not stopped.is_set():
             rows = await self._poll(session)
             now_s = self.monotonic_s()
             for row in rows:
-                delay_s = intent_of(mail_key(row), self.habits).delay_s
-                heapq.heappush(self._due, (now_s + delay_s, row["seq"], row))
+                intent = intent_of(mail_key(row), self.habits)
+                heapq.heappush(self._due, (now_s + intent.delay_s, row["seq"], False, row))
+                if intent.is_gated:
+                    heapq.heappush(self._due, (now_s, row["seq"], True, row))
             while self._due and self._due[0][0] <= now_s and not stopped.is_set():
-                await queue.put(heapq.heappop(self._due)[2])
+                _, _, is_gateway, row = heapq.heappop(self._due)
+                await queue.put((row, is_gateway))
             if rows or self._due or self._reading or not queue.empty():
                 self._busy_at = self.monotonic_s()
             elif self.settle_s is not None and self.monotonic_s() - self._busy_at >= self.settle_s:
@@ -117,17 +121,17 @@ class Readers:
             self._since = rows[-1]["seq"]
         return rows
 
-    async def _work(self, queue: asyncio.Queue[dict[str, Any]], session: aiohttp.ClientSession) -> None:
+    async def _work(self, queue: asyncio.Queue[Mail], session: aiohttp.ClientSession) -> None:
         while True:
-            row = await queue.get()
+            row, is_gateway = await queue.get()
             self._reading += 1
             try:
-                await self._read(row, session)
+                await self._read(row, session, is_gateway=is_gateway)
             finally:
                 self._reading -= 1
                 queue.task_done()
 
-    async def _read(self, row: dict[str, Any], session: aiohttp.ClientSession) -> None:
+    async def _read(self, row: dict[str, Any], session: aiohttp.ClientSession, *, is_gateway: bool) -> None:
         try:
             async with session.get(f"{self.ses_url}/_message/{row['message_id']}") as answer:
                 answer.raise_for_status()
@@ -135,8 +139,13 @@ class Readers:
         except (aiohttp.ClientError, TimeoutError, ValueError, LookupError):
             self.counts["unread"] += 1
             return
-        self.counts["mails"] += 1
-        for hit in hits_of(mail, intent_of(mail_key(row), self.habits)):
+        if is_gateway:
+            self.counts["gated"] += 1
+            hits = gateway_hits(mail)
+        else:
+            self.counts["mails"] += 1
+            hits = hits_of(mail, intent_of(mail_key(row), self.habits))
+        for hit in hits:
             await self._make(hit, row, session)
 
     async def _make(self, hit: Hit, row: dict[str, Any], session: aiohttp.ClientSession) -> None:
@@ -181,6 +190,20 @@ def hits_of(mail: ReadMail, intent: Intent) -> list[Hit]:
     return hits
 
 
+def gateway_hits(mail: ReadMail) -> list[Hit]:
+    """Return what a security gateway asks for: each address that it finds, hidden ones too, under a browser's name.
+
+    It looks at the page to unsubscribe, too, but posts nothing (RFC 8058 section 3.2).
+    """
+    headers = {**_PAGE_HEADERS, "User-Agent": AGENTS[0]}
+    found = [
+        ("opened", mail.pixel),
+        *(("clicked", url) for url in (*mail.hidden, *mail.links)),
+        ("looked", mail.unsubscribe),
+    ]
+    return [Hit(kind=kind, method="GET", url=url, headers=headers) for kind, url in found if url is not None]
+
+
 def is_served(kind: str, status: int | None) -> bool:
     """Tell whether the front took a hit: a redirect for a click, 2xx without redirect for the others."""
     if status is None:
@@ -203,7 +226,7 @@ async def _pause(stopped: asyncio.Event, seconds: float) -> None:
         return
 
 
-async def _finish(queue: asyncio.Queue[dict[str, Any]], *, seconds: float) -> None:
+async def _finish(queue: asyncio.Queue[Mail], *, seconds: float) -> None:
     """Let the mails that are being read be read to the end, for at most `seconds`."""
     try:
         async with asyncio.timeout(seconds):

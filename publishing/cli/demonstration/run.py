@@ -16,24 +16,24 @@ from publishing.cli.demonstration.client import ApiClient
 from publishing.cli.demonstration.installation import SEED, Installation, settings_of
 from publishing.cli.demonstration.oracles import Verdict
 from publishing.cli.demonstration.people import people
-from publishing.cli.demonstration.pipeline import NotSettledError, until
-from publishing.cli.demonstration.recount import Recount, recount
-from publishing.cli.demonstration.simulators import Simulators, end, start_readers
+from publishing.cli.demonstration.pipeline import until
+from publishing.cli.demonstration.recount import recount_when_applied
+from publishing.cli.demonstration.simulators import READING_AFTER_S, Simulators, end, start_readers
 from publishing.cli.dlq import count_all
+from publishing.cli.replaying.recounting import Outcome
 from publishing.cli.supervisor import Supervisor
 from publishing.runtime.clock import monotonic_s, utc_now
 from publishing.runtime.database import Pool, open_pool
-from publishing.runtime.producer import full_name
 from publishing.runtime.settings import Settings
 from publishing.stores import evidence
 from sinks.channels import load
-from topics.catalog import ALL, DELIVERY, ENGAGEMENT_RECORDED
+from topics.catalog import ALL, DELIVERY
 
 READY_WITHIN_S: Final = 120.0
 ALERTS_WITHIN_S: Final = 60.0
 NEWSLETTER_WITHIN_S: Final = 120.0
 RECOUNT_WITHIN_S: Final = 60.0
-READERS_QUIET_S: Final = 2.0
+READERS_QUIET_S: Final = READING_AFTER_S + 2.0
 DELIVERY_NUMBER: Final = re.compile(r"(\d+)[-_](\d+)[-_](\d+)$")
 Say = Callable[[str], None]
 
@@ -77,7 +77,7 @@ class Demonstration:
             finally:
                 await end(readers)
             self.say("the readers have opened and clicked")
-            counted = await self._recounted(settings, pool)
+            counted = await recount_when_applied(settings, pool, RECOUNT_WITHIN_S)
             return await self._compare(settings, pool, alert=alert, log=log, counted=counted)
 
     async def _load(self, api: ApiClient) -> None:
@@ -117,24 +117,8 @@ class Demonstration:
         has_run = await evidence.has_run(pool, newsletter)
         return left if has_run else "the newsletter has no run yet"
 
-    async def _recounted(self, settings: Settings, pool: Pool) -> Recount:
-        """Recount until the aggregates have caught up with the log, or the time is over: the verdict says which."""
-        topic = full_name(settings, ENGAGEMENT_RECORDED)
-        counted = Recount()
-
-        async def behind() -> object:
-            nonlocal counted
-            counted = await recount(settings.kafka, topic, settings.audience_shards)
-            return None if oracles.aggregates(await evidence.cells(pool), counted).holds else "not equal yet"
-
-        try:
-            await until("aggregates equal the log", RECOUNT_WITHIN_S, behind)
-        except NotSettledError as error:
-            self.say(str(error))
-        return counted
-
     async def _compare(
-        self, settings: Settings, pool: Pool, *, alert: int, log: Path, counted: Recount
+        self, settings: Settings, pool: Pool, *, alert: int, log: Path, counted: Outcome | None
     ) -> list[Verdict]:
         cells = await evidence.cells(pool)
         deliveries = await evidence.deliveries(pool)
@@ -152,7 +136,7 @@ class Demonstration:
             ),
             oracles.doubt(in_doubt, most_in_flight() if self.is_hostile else {}),
             oracles.mails(deliveries, self.subscribers, len(in_doubt)),
-            oracles.aggregates(cells, counted),
+            oracles.aggregates(counted),
             oracles.readers(cells, log),
             oracles.dead_letters(buried),
         ]
@@ -211,7 +195,7 @@ async def _nothing_read(log: Path) -> object:
 
 
 async def _until_quiet(log: Path) -> None:
-    """Wait until the readers have written nothing for two seconds."""
+    """Wait until the readers have written nothing for longer than they wait before they read."""
     size, quiet_since_s = -1, monotonic_s()
     while monotonic_s() - quiet_since_s < READERS_QUIET_S:
         if _size_of(log) != size:

@@ -74,9 +74,18 @@ async def end(process: asyncio.subprocess.Process) -> None:
         await process.wait()
 
 
+# A hit within 2 s of the send is a machine's (rule 13).
+READING_AFTER_S = 2.2
+GATEWAY_RATIO = 0.05
+
+
 async def start_readers(ses_url: str, log: Path, *, seed: int) -> asyncio.subprocess.Process:
-    """Readers who open and click by a seed until they are ended; each hit is a line of the log."""
+    """Readers who open and click by a seed until they are ended; each hit is a line of the log.
+
+    They wait until a hit is not too soon after its send, and some of the mails pass a gateway that does not.
+    """
     arguments = ["--ses-url", ses_url, "--log", str(log), "--seed", str(seed)]
+    arguments += ["--min-delay", str(READING_AFTER_S), "--gateway-ratio", str(GATEWAY_RATIO)]
     return await asyncio.create_subprocess_exec(
         sys.executable, "-m", "perf.readers", *arguments, stdout=asyncio.subprocess.DEVNULL
     )

@@ -8,7 +8,7 @@ import pytest
 
 from perf.readers.habit import Habits, hash_of, intent_of, mail_key
 from perf.readers.mail import read_mail
-from perf.readers.reader import hits_of, is_served
+from perf.readers.reader import gateway_hits, hits_of, is_served
 
 pytestmark = pytest.mark.unit
 
@@ -41,6 +41,27 @@ def test_a_reader_sees_the_pixel_and_the_visible_article_links() -> None:
         "https://n.example/c/two/r",
         "https://n.example/c/three/r",
     )
+
+
+def test_a_gateway_follows_what_no_reader_sees() -> None:
+    """A gateway asks for each address, hidden ones first, and posts nothing; a reader is no different by its seed."""
+    found = read_mail(
+        mail(List_Unsubscribe="<https://n.example/u/t>", List_Unsubscribe_Post="List-Unsubscribe=One-Click")
+    )
+    assert found.hidden == ("https://n.example/c/trap/r", "https://n.example/c/trap2/r")
+    hits = gateway_hits(found)
+    assert [hit.url for hit in hits] == [
+        "https://n.example/o/token.gif",
+        *found.hidden,
+        *found.links,
+        "https://n.example/u/t",
+    ]
+    assert {hit.method for hit in hits} == {"GET"}
+    assert [hit.kind for hit in hits[-2:]] == ["clicked", "looked"]
+    assert gateway_hits(read_mail(mail(html=None))) == []
+    gated = [intent_of(f"mail {number}", Habits(seed=5, gateway_ratio=0.25)) for number in range(4_000)]
+    assert sum(intent.is_gated for intent in gated) / 4_000 == pytest.approx(0.25, abs=0.03)
+    assert not intent_of("mail 1", Habits(seed=5)).is_gated
 
 
 def test_a_text_mail_offers_nothing_to_track() -> None:
