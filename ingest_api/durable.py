@@ -15,8 +15,10 @@ from publishing.runtime import metrics
 from publishing.runtime.clock import monotonic_s
 from publishing.runtime.logs import get_logger
 
-# A broker that has not acknowledged by then is away: a reader waits for a redirect. Its 99th percentile is some 10 ms.
+# A broker that has not acknowledged by then is away: a reader waits for a redirect. Its 99th percentile is some 10 ms;
+# without a spool the frame would be lost, and it gets twice the time.
 BROKER_WAIT_S = 1.0
+LAST_WAIT_S = 2.0
 WATCH_EVERY_S = 0.1
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 2.0
@@ -70,13 +72,13 @@ class BrokerFirst:
         spool: Spool | None,
         *,
         clock_ms: Callable[[], int],
-        wait_s: float = BROKER_WAIT_S,
+        wait_s: float | None = None,
     ) -> None:
         """Start with nothing on its way; without a spool a frame that the broker does not take is not durable."""
         self._broker = broker
         self._spool = spool
         self._clock_ms = clock_ms
-        self._wait_s = wait_s
+        self._wait_s = wait_s or (LAST_WAIT_S if spool is None else BROKER_WAIT_S)
         self.breaker = Breaker()
         self._flights: dict[bytes, _Flight] = {}
         self._gated: dict[int, list[_Flight]] = {}
@@ -89,7 +91,7 @@ class BrokerFirst:
             self._draining = asyncio.create_task(self._drain(self._spool))
 
     async def keep(self, shard: int, frame: bytes) -> None:
-        """Return once the frame is safe; raises NotDurableError within about a second."""
+        """Return once the frame is safe; raises NotDurableError within about 2 s."""
         one = SpooledFrame(shard, frame, secrets.token_bytes(16), self._clock_ms())
         if self._is_near_end(shard):
             flight = self._board(one)

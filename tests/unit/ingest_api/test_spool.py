@@ -1,13 +1,13 @@
 """The spool on disk: what is torn is cut, what is sent is gone, what is full says so and recovers by itself."""
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest_api import spool_files
 from ingest_api.spool import Spool
 from ingest_api.spool_files import SpoolBusyError, SpoolFiles
 from ingest_api.spool_log import MAX_FRAME_BYTES, SpooledFrame, decode, encode, records
@@ -101,16 +101,16 @@ def test_a_failed_write_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.Monk
     """A write that stops half way is taken back, and the next one begins where it began."""
     files = SpoolFiles(tmp_path, max_bytes=65_536)
     files.append([encode(frame(1))])
-    whole = spool_files.os.pwrite
+    whole = os.pwrite
 
     def half(descriptor: int, content: bytes, offset: int) -> int:
         whole(descriptor, content[: len(content) // 2], offset)
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(spool_files.os, "pwrite", half)
+    monkeypatch.setattr(os, "pwrite", half)
     with pytest.raises(OSError, match="No space"):
         files.append([encode(frame(2))])
-    monkeypatch.setattr(spool_files.os, "pwrite", whole)
+    monkeypatch.setattr(os, "pwrite", whole)
     files.append([encode(frame(3))])
     assert files.read()[0] == [frame(1), frame(3)]
     files.close()
@@ -127,8 +127,8 @@ def test_a_disk_that_takes_nothing_back(tmp_path: Path, monkeypatch: pytest.Monk
         raise OSError(5, "Input/output error")
 
     with monkeypatch.context() as patched:
-        patched.setattr(spool_files.os, "fdatasync", refuse)
-        patched.setattr(spool_files.os, failing, refuse)
+        patched.setattr(os, "fdatasync", refuse)
+        patched.setattr(os, failing, refuse)
         with pytest.raises(OSError, match="Input"):
             files.append([encode(frame(2))])
     files.append([encode(frame(3))])
@@ -154,14 +154,14 @@ def test_damage_while_open(tmp_path: Path) -> None:
 async def test_many_share_a_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Frames that come during one fsync share the next."""
     syncs = 0
-    real = spool_files.os.fdatasync
+    real = os.fdatasync
 
     def counted(descriptor: int) -> None:
         nonlocal syncs
         syncs += 1
         real(descriptor)
 
-    monkeypatch.setattr(spool_files.os, "fdatasync", counted)
+    monkeypatch.setattr(os, "fdatasync", counted)
     spool = Spool(tmp_path, max_bytes=1_000_000, clock_ms=lambda: AT_MS)
     await spool.open()
     assert await asyncio.gather(*(spool.submit(frame(number)) for number in range(500))) == [True] * 500
@@ -179,7 +179,7 @@ async def test_a_full_disk_recovers(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(spool_files.os, "pwrite", refuse)
+        patched.setattr(os, "pwrite", refuse)
         assert await spool.submit(frame(1)) is False
     assert (spool.frames, spool.holds(1), spool.bytes_used) == (0, False, 0)
     assert await spool.submit(frame(2)) is True
