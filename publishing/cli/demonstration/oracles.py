@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from publishing.cli.demonstration.recount import Key, Recount
+from publishing.cli.replaying.recounting import Outcome
 from publishing.domain import ledger
 from publishing.domain.ledger import State
 from publishing.stores.evidence import Cell, Conservation, DeliveryKey
@@ -69,18 +69,16 @@ def rooms(articles: Mapping[tuple[int, str], Mapping[int, int]], matching: set[i
     return Verdict("alert policy", holds, found + (f"; wrong in {sorted(wrong)}" if wrong else ""))
 
 
-def aggregates(cells: Sequence[Cell], counted: Recount) -> Verdict:
-    """Every cell's total and uniques equal a recount of the log."""
-    totals: dict[Key, int] = {cell[:8]: cell.total for cell in cells}
-    uniques = {cell[:8]: cell.uniques for cell in cells if cell.uniques}
-    recounted = {key: number for key, number in counted.uniques.items() if number}
-    different = {key for key in totals.keys() | counted.totals.keys() if totals.get(key) != counted.totals.get(key)}
-    different |= {key for key in uniques.keys() | recounted.keys() if uniques.get(key) != recounted.get(key)}
-    found = f"{len(cells)} cells, {counted.events} events" + (
-        f"; {len(different)} differ: {sorted(different)[:2]}" if different else ""
-    )
-    facts = {"equal": not different, "cells": len(cells), "events": counted.events}
-    return Verdict("recount", bool(cells) and not different, found, facts)
+def aggregates(outcome: Outcome | None) -> Verdict:
+    """Every cell is what a recount of the log gives, and there are some; None when the log was never all applied."""
+    if outcome is None:
+        return Verdict("recount", False, "the log is not all applied", {"equal": False, "cells": 0, "events": 0})
+    found = f"{outcome.cells} cells, {outcome.events} events"
+    if not outcome.is_equal:
+        keys = [{name: str(cell[name]) for name in ("grain", "kind", "verdict")} for cell in outcome.differences[:2]]
+        found += f"; {outcome.different} differ: {keys}"
+    facts = {"equal": outcome.is_equal, "cells": outcome.cells, "events": outcome.events}
+    return Verdict("recount", outcome.cells > 0 and outcome.is_equal, found, facts)
 
 
 def readers(cells: Sequence[Cell], log: Path) -> Verdict:

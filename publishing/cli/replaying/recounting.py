@@ -16,6 +16,7 @@ from publishing.cli.replaying.rulings import Ruling
 from publishing.runtime.clock import monotonic_s, now_ms
 from publishing.runtime.database import Pool
 from publishing.runtime.settings import Settings
+from publishing.stores.offsets import Place, load_offsets
 from publishing.stores.replays import Compared, Replays, Ruled, open_replays
 from topics.catalog import ENGAGEMENT_RECORDED
 
@@ -96,6 +97,13 @@ async def rebuild(settings: Settings, pool: Pool, rules: NewRules | None = None)
             raise BusyError(LOCKED_LIMIT_S) from error
         outcome.locked_s = monotonic_s() - locked_s
         return outcome
+
+
+async def still_unapplied(pool: Pool, ends: Mapping[int, int]) -> int:
+    """How many records before these offsets the engagement app has not applied yet."""
+    places = [Place(ENGAGEMENT_RECORDED.name, partition) for partition in ends]
+    applied = await load_offsets(pool, CONSUMER, places)
+    return sum(max(0, ends[place.partition] - offset) for place, offset in applied.items())
 
 
 async def _swap(work: _Work, started_s: float, rules: NewRules | None) -> Outcome:

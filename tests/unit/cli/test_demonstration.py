@@ -1,7 +1,7 @@
-"""The demo's own rules: its content, its readers, its recount, and comparisons that must be able to fail."""
+"""The demo's own rules: its content, its readers, and comparisons that must be able to fail."""
 
 import json
-from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ from publishing.cli.demonstration import oracles, summary
 from publishing.cli.demonstration.articles import THEMES, articles, topics_of
 from publishing.cli.demonstration.people import people
 from publishing.cli.demonstration.pipeline import NotSettledError, until
-from publishing.cli.demonstration.recount import Recount, windows_of
 from publishing.cli.demonstration.run import most_in_flight, number_of
+from publishing.cli.replaying.coverage import Coverage
+from publishing.cli.replaying.recounting import Outcome
 from publishing.stores.evidence import Cell, Conservation, DeliveryKey
 
 pytestmark = pytest.mark.unit
@@ -21,15 +22,6 @@ pytestmark = pytest.mark.unit
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 MINUTE = NOW.replace(second=0)
 KEY = DeliveryKey("email", 1, 2, 3)
-
-
-def event(**changes: Any) -> dict[str, Any]:
-    """A decoded event as a generic reader gives it."""
-    fields: dict[str, Any] = {
-        "event_id": bytes(16), "occurred_at": NOW, "kind": "opened", "verdict": "human", "arm": 0, "flags": 0,
-        "run_id": 1, "publication_id": 9, "channel_id": 2, "destination": 3,
-    }  # fmt: skip
-    return fields | changes
 
 
 def cell(**changes: Any) -> Cell:
@@ -69,36 +61,6 @@ def test_readers_are_the_same_for_a_seed() -> None:
     assert all(2 <= len(person["topics"]) <= 4 for person in people(20, 1))
 
 
-def test_windows_are_utc_minutes_hours_and_days() -> None:
-    """An event falls in one window of each grain."""
-    assert dict(windows_of(NOW)) == {
-        "minute": MINUTE, "hour": MINUTE.replace(minute=0), "day": MINUTE.replace(minute=0, hour=0),
-    }  # fmt: skip
-
-
-def test_the_recount_counts_a_repeated_frame_of_the_ledger_once() -> None:
-    """A receipt frame sent twice and a repeated outside id count once; plain hits count as they come."""
-    counted = Recount()
-    for _ in range(2):
-        counted.add_frame({"events": [event(kind="accepted")]}, source="tidewire/ledger", number="7")
-        counted.add_frame({"events": [event(flags=1, event_id=b"x" * 16)]}, source=None, number=None)
-        counted.add_frame({"events": [event(kind="clicked")]}, source="tidewire-collector", number="7")
-    day = MINUTE.replace(minute=0, hour=0)
-    totals = {(key[6], number) for key, number in counted.totals.items() if key[1] == day}
-    assert totals == {("accepted", 1), ("opened", 1), ("clicked", 2)}
-    assert (counted.events, counted.repeated) == (4, 2)
-
-
-def test_a_machine_open_does_not_eat_the_human_one() -> None:
-    """Uniques count the first human touch and the first machine touch apart."""
-    counted = Recount()
-    counted.add_frame(
-        {"events": [event(verdict="machine"), event(), event(), event(destination=4)]}, source=None, number=None
-    )
-    uniques = {key[7]: number for key, number in counted.uniques.items() if key[0] == "day"}
-    assert uniques == {"machine": 1, "human": 2}
-
-
 @pytest.mark.parametrize(
     "changes",
     [{"holds": False}, {"planned_by_all": False}, {"unclaimed": 1}, {"by_state": {"accepted": 1, "submitted": 1}}],
@@ -133,12 +95,15 @@ def test_every_matching_article_goes_to_every_room_once() -> None:
     assert not oracles.rooms({}, set(), 0).holds
 
 
-def test_the_aggregates_fail_on_any_cell() -> None:
-    """A wrong total, a wrong unique, a missing and an extra cell each fail the demo."""
-    counted = Recount(totals=Counter({cell()[:8]: 1}), uniques=Counter({cell()[:8]: 1}), events=1)
-    assert oracles.aggregates([cell()], counted).holds
-    for wrong in ([cell(total=2)], [cell(uniques=0)], [], [cell(), cell(kind="clicked")]):
-        assert not oracles.aggregates(wrong, counted).holds
+def test_the_aggregates_fail_on_any_difference() -> None:
+    """A cell that differs, no cell at all and a log that was not all applied each fail the demo."""
+    equal = Outcome(0, cells=3, events=1, poison=0, partitions={0: 1}, coverage=Coverage(0, 0))
+    assert oracles.aggregates(equal).holds
+    assert oracles.aggregates(equal).facts == {"equal": True, "cells": 3, "events": 1}
+    wrong = {"grain": "day", "kind": "opened", "verdict": "human"}
+    assert not oracles.aggregates(replace(equal, different=1, differences=[wrong])).holds
+    assert not oracles.aggregates(replace(equal, cells=0)).holds
+    assert not oracles.aggregates(None).holds
 
 
 def test_the_readers_log_allows_only_lost_answers(tmp_path: Path) -> None:
