@@ -26,6 +26,16 @@
     return grain === "day" ? text.slice(0, 10) : `${text.slice(5, 10)} ${text.slice(11, 16)}`;
   }
 
+  const DAY_S = 86400;
+  const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+  function ticks(_, moments) {
+    return moments.map((seconds) => {
+      const at = new Date(seconds * 1000);
+      if (seconds % DAY_S === 0) return `${at.getUTCDate()} ${MONTHS[at.getUTCMonth()]}`;
+      return at.toISOString().slice(11, 16);
+    });
+  }
+
   function showValues(index) {
     for (const value of document.querySelectorAll("[data-value]")) {
       const column = plot.data[Number(value.dataset.value)];
@@ -33,7 +43,7 @@
     }
     const note = document.querySelector("#course-title .aside");
     const grain = byId("chart").dataset.grain;
-    note.textContent = index === null ? `by ${grain}` : `${stamp(plot.data[0][index], grain)} UTC`;
+    note.textContent = index === null ? `events by ${grain}` : `${stamp(plot.data[0][index], grain)} UTC`;
   }
 
   function options(figure) {
@@ -49,7 +59,7 @@
       cursor: { y: false, points: { size: 7 }, drag: { x: false, y: false } },
       scales: { y: { range: (_, low, high) => [0, Math.max(4, high * 1.08)] } },
       axes: [
-        { ...axis, grid: { show: false }, space: 64 },
+        { ...axis, grid: { show: false }, space: 64, size: 32, values: ticks },
         { ...axis, size: 52, values: (_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? number(tick) : "")) },
       ],
       series: [
