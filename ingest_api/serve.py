@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import gc
 import resource
 import socket
 from typing import cast
@@ -20,6 +21,8 @@ REQUIRED = ("kafka_bootstrap_servers", "database_url", "redis_url", "tracking_ke
 SHUTDOWN_WAIT_S = 8
 # Connections that wait to be accepted; the kernel's own limit is the lower one on most machines.
 BACKLOG = 4_096
+# Objects made before the youngest are looked through; requests that wait for the broker are some dozens each.
+GC_ALLOCATIONS = 20_000
 
 log = get_logger(__name__)
 
@@ -39,6 +42,13 @@ def main() -> None:
 
 class Server(uvicorn.Server):
     """Ends the event streams before it waits for the requests at work."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then keep what is loaded out of the garbage collector's rounds: they cost a hit a third of its CPU."""
+        await super().startup(sockets)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GC_ALLOCATIONS)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop: streams at once, everything else within the grace of the configuration."""
@@ -66,6 +76,8 @@ def configured(settings: Settings, protocol: type[asyncio.Protocol]) -> uvicorn.
         access_log=False,
         log_config=None,
         server_header=False,
+        # The connection has the client's address from the proxies that the settings trust, and from no other.
+        proxy_headers=False,
         backlog=BACKLOG,
         timeout_graceful_shutdown=SHUTDOWN_WAIT_S,
     )
