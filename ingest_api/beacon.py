@@ -1,5 +1,6 @@
 """Owns POST /e: a batch of opens and clicks that a reader's page reports, each counted once by the id it gave."""
 
+import contextlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Annotated, Any, Final, Literal
 
@@ -78,6 +79,8 @@ class _Answer(msgspec.Struct, frozen=True):
 _batch = msgspec.json.Decoder(_Batch)
 _raw_batch = msgspec.json.Decoder(_RawBatch)
 _event = msgspec.json.Decoder(BeaconEvent)
+# What is malformed, not text, or too deep.
+_NO_EVENT = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -210,25 +213,24 @@ async def _read(method: str, headers: Headers, receive: Receive) -> tuple[list[t
     except BodyTooLargeError as error:
         detail = f"A body here has at most {error.max_bytes} bytes."
         raise ProblemError(413, detail, headers={"Connection": "close"}) from error
-    try:
+    with contextlib.suppress(*_NO_EVENT):
         return list(enumerate(_batch.decode(body).events)), []
-    except msgspec.ValidationError:
-        return _read_each(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise invalid(FieldError("", "is not JSON")) from None
+    return _read_each(body)
 
 
 def _read_each(body: bytes) -> tuple[list[tuple[int, BeaconEvent]], list[Refusal]]:
-    """Read a batch of which something is malformed, event by event."""
+    """Read a batch of which something is malformed, event by event; raises a 422 problem for what is no batch."""
     try:
         raws = _raw_batch.decode(body).events
     except msgspec.ValidationError as error:
         raise invalid(shape_error(str(error))) from None
+    except _NO_EVENT:
+        raise invalid(FieldError("", "is not JSON")) from None
     events, refused = [], []
     for index, raw in enumerate(raws):
         try:
             events.append((index, _event.decode(raw)))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except _NO_EVENT as error:
             found = shape_error(str(error))
             refused.append(Refusal(index, found.field, found.message))
     return events, refused
