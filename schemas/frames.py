@@ -126,11 +126,11 @@ def _decode_constant_stride(payload: bytes) -> EventFrame | None:
         return EventFrame(name, recorded_at_ms, new_events(0))
     if count <= 0 or len(payload) != start + count * STRIDE_BYTES + 1 or payload[-1] != 0:
         return None
-    events = _unpacked(np.frombuffer(payload, WIRE_DTYPE, count, start))
+    events = unpacked(np.frombuffer(payload, WIRE_DTYPE, count, start))
     return None if events is None else EventFrame(name, recorded_at_ms, events)
 
 
-def _unpacked(wire: Events) -> Events | None:
+def unpacked(wire: Events) -> Events | None:
     """The events of wire rows; None where a time has not six bytes or an enum not one, or no such symbol."""
     times = wire["occurred_at"]
     codes = wire["codes"] >> 1 | wire["codes"] << 7  # an odd byte (a negative index) becomes 128 or more

@@ -115,8 +115,11 @@ class StreamApp(faust.App):
         return await send_frame(self.frame_producer, topic, value, partition=0, key=key, headers=headers)
 
 
-def create_app(settings: Settings, name: str) -> StreamApp:
-    """The app of one responsibility; its group is `<prefix>tidewire-<name>`, its fence's consumer is `name`."""
+def create_app(settings: Settings, name: str, **options: Any) -> StreamApp:
+    """The app of one responsibility; its group is `<prefix>tidewire-<name>`, its fence's consumer is `name`.
+
+    `options` are Faust's, instead of what SETTINGS holds.
+    """
     app = StreamApp(
         settings,
         name,
@@ -125,7 +128,7 @@ def create_app(settings: Settings, name: str) -> StreamApp:
         canonical_url=f"http://{settings.instance}.{name}:1",
         datadir=Path(tempfile.gettempdir()) / f"{settings.topic_prefix}tidewire-{name}-{settings.instance}",
         Topic=RawTopic,
-        **SETTINGS,
+        **(SETTINGS | options),
     )
     app.transport = FencedTransport(app.conf.broker_consumer, app, loop=None)
     return app

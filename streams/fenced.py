@@ -6,9 +6,11 @@ from typing import Any
 
 from faust.transport.drivers.aiokafka import Consumer, Transport
 from faust.types import TP
+from faust.types.tuples import ConsumerMessage
 
 from publishing.runtime.logs import get_logger
 from publishing.stores.offsets import Place
+from streams.gathering import Gathered, GatheredMessage, gather
 from topics.model import Topic
 
 # Shorter than the session timeout of 10 s: a worker that cannot load its offsets is gone before it is missed.
@@ -36,11 +38,20 @@ class Fence:
         self._load = load
         self._reload = load
         self._topics: set[str] = set()
+        self._gathered: dict[str, int] = {}
         self._next: dict[Place, int] = {}
 
     def watch(self, topic: Topic) -> None:
         """Fence a topic: its positions come from PostgreSQL, not from the consumer group."""
         self._topics.add(topic.name)
+
+    def gather(self, topic: Topic, max_bytes: int) -> None:
+        """Give the records of a fenced topic to its agent in parts of at most so many bytes of values."""
+        self._gathered[topic.named(self._prefix)] = max_bytes
+
+    def gathered_bytes(self, tp: TP) -> int | None:
+        """How many bytes of a partition's values are one message; None where each record is its own."""
+        return self._gathered.get(tp.topic)
 
     def reload_with(self, reload: Load) -> None:
         """After a lost fence load by this instead: offsets and state kept in memory, from one snapshot.
@@ -106,6 +117,46 @@ class FencedConsumer(Consumer):
             app.kill(f"offsets not loaded at assignment: {type(error).__name__}")
         log.info("partitions.sought", partitions=len(mine))
         return offsets
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109  - Faust's name
+        """A poll, with the records of gathered topics in parts."""
+        polled: Any = await super()._getmany(active_partitions, timeout)
+        fence: Fence = self._fence
+        for tp, records in (polled or {}).items():
+            max_bytes = fence.gathered_bytes(tp)
+            if max_bytes is not None:
+                polled[tp] = list(gather(records, max_bytes))
+        return polled
+
+    def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
+        """A part of a poll as one message."""
+        if isinstance(record, Gathered):
+            app: Any = self.app
+            return GatheredMessage(record, tp, app.consumer_generation_id)
+        return super()._to_message(tp, record)
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Between the last records of two parts is no gap."""
+        if self._fence.gathered_bytes(tp) is None:
+            await super()._add_gap(tp, offset_from, offset_to)
+
+    def _new_offset(self, tp: TP) -> int | None:
+        """After the newest part that was acknowledged: parts of a partition are acknowledged in order."""
+        if self._fence.gathered_bytes(tp) is None:
+            return super()._new_offset(tp)
+        acked = self._acked[tp]
+        if not acked:
+            return None
+        newest = max(acked)
+        acked.clear()
+        self._acked_index[tp].clear()
+        return newest + 1
+
+    @property
+    def _fence(self) -> Fence:
+        app: Any = self.app
+        fence: Fence = app.fence
+        return fence
 
 
 class FencedTransport(Transport):

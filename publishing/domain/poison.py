@@ -26,6 +26,11 @@ class PoisonLimit:
         while len(self._seen) > self.window_records or self._seen[0][0] < now_s - self.window_s:
             self._poison -= self._seen.popleft()[1]
 
+    def note_good(self, records: int, *, now_s: float) -> None:
+        """Count good records; more of them than the window holds are as many as it holds."""
+        for _ in range(min(records, self.window_records)):
+            self.note(is_poison=False, now_s=now_s)
+
     @property
     def is_exceeded(self) -> bool:
         """Whether the worker has to stop."""

@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from publishing.domain.windows import NO_WATERMARK, Columns, Folded
+import asyncpg
+
+from publishing.domain.windows import DIMENSIONS, NO_WATERMARK, Columns, Folded
 from publishing.runtime.statements import load_statements
 from publishing.stores.offsets import Place, Pool
 from topics.catalog import SUBSCRIBER_CHANGED
@@ -12,10 +14,13 @@ SQL = load_statements(__file__)
 CE_SOURCE = "tidewire/outbox"
 
 _IDS = ("unit", "day_ms", "event_id")
-_DIMENSIONS = ("publication_id", "run_id", "channel_id", "arm", "kind", "verdict")
-_TOUCHES = ("place", "unit", "destination", "human", *_DIMENSIONS, "at_ms")
-_CELLS = ("unit", "late_frame", "grain", "window_ms", *_DIMENSIONS, "total", "first_ms", "last_ms")
+_TOUCHES = ("group", "unit", "destination", "at_ms", "place")
+_CELLS = ("group", "unit", "late_frame", "grain", "window_ms", "total", "first_ms", "last_ms")
 _ENDINGS = ("destination", "channel_id", "kind")
+
+
+class RepeatedIdError(Exception):
+    """An id that was presumed new is known: fold the batch again without the presumption."""
 
 
 class Position(NamedTuple):
@@ -53,27 +58,53 @@ async def load_positions(pool: Pool, consumer: str, places: Sequence[Place]) -> 
     }
 
 
-async def apply_engagement(pool: Pool, advance: Advance, folded: Folded) -> Applied:
-    """Apply a folded batch and advance the fence, all or nothing; `is_held` is False when another owner advanced it.
+def statement(*, presumed_new: bool, ends: bool) -> str:
+    """The one statement, of only the parts that a batch needs."""
+    ids, touches = (SQL.new_ids, SQL.new_touches) if presumed_new else (SQL.ids, SQL.touches)
+    answer = [SQL.held, "" if presumed_new else SQL.repeated, SQL.suppressed if ends else ""]
+    return "\n".join((SQL.fence, ids, touches, SQL.windows, SQL.endings if ends else "", *answer))
 
-    Raises one of DATA_ERRORS when the database refuses a value: the caller bisects to the record that holds it.
+
+async def apply_engagement(pool: Pool, advance: Advance, folded: Folded) -> Applied:
+    """Apply the folded batch of one partition and advance its fence; see `apply_partitions`."""
+    return await apply_partitions(pool, [advance], folded)
+
+
+async def apply_partitions(
+    pool: Pool, advances: Sequence[Advance], folded: Folded, *, presumed_new: bool = False
+) -> Applied:
+    """Apply a folded batch of one topic's partitions and advance their fences, all or nothing.
+
+    `is_held` is False when another owner advanced one of them: nothing is written then. Raises RepeatedIdError where
+    ids were presumed new and one is not, and one of DATA_ERRORS when the database refuses a value: the caller then
+    bisects to the record that holds it.
     """
-    row = await pool.fetchrow(
-        SQL.apply,
-        advance.consumer,
-        *advance.place,
-        advance.expected,
-        advance.after,
+    consumer, topic = advances[0].consumer, advances[0].place.topic
+    if not all(advance.expected for advance in advances):
+        await pool.execute(SQL.begin, consumer, topic, [a.place.partition for a in advances if not a.expected])
+    ends = bool(folded.endings["destination"])
+    parameters: list[object] = [
+        consumer,
+        topic,
+        [advance.place.partition for advance in advances],
+        [advance.expected for advance in advances],
+        [advance.after for advance in advances],
+        [None if mark == NO_WATERMARK else mark for mark in folded.watermarks_ms],
         *_in_order(folded.ids, _IDS),
+        *_in_order(folded.dimensions, DIMENSIONS),
         *_in_order(folded.touches, _TOUCHES),
         *_in_order(folded.cells, _CELLS),
-        None if folded.watermark_ms == NO_WATERMARK else folded.watermark_ms,
-        *_in_order(folded.endings, _ENDINGS),
-        SUBSCRIBER_CHANGED.name,
-        CE_SOURCE,
-    )
+    ]
+    if ends:
+        parameters += [*_in_order(folded.endings, _ENDINGS), SUBSCRIBER_CHANGED.name, CE_SOURCE]
+    try:
+        row = await pool.fetchrow(statement(presumed_new=presumed_new, ends=ends), *parameters)
+    except asyncpg.UniqueViolationError as error:
+        if presumed_new and str(error.table_name).startswith("publishing_event_ids"):
+            raise RepeatedIdError from error
+        raise
     assert row is not None
-    return Applied(row["held"], row["repeated"], row["suppressed"])
+    return Applied(row["held"], row.get("repeated", 0), row.get("suppressed", 0))
 
 
 def _in_order(columns: Columns, names: Sequence[str]) -> list[object]:

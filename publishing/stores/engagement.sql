@@ -5,21 +5,46 @@ FROM unnest($2::text[], $3::int[]) AS w (topic, partition)
 LEFT JOIN stream_offsets o ON o.consumer = $1 AND o.topic = w.topic AND o.partition = w.partition
 LEFT JOIN publishing_watermarks m ON m.consumer = $1 AND m.partition = w.partition
 
--- name: apply
--- One statement: the fence ($1 consumer, $2 topic, $3 partition, $4 expected, $5 after), what is new of the ids that
--- are deduplicated, first touches, windows, the watermark, and what ends sending to a destination.
-WITH fence AS (
-    INSERT INTO stream_offsets AS o (consumer, topic, partition, next_offset)
-    SELECT $1::text, $2::text, $3::int, $5::bigint
-    WHERE $4::bigint = 0
-        OR EXISTS (SELECT FROM stream_offsets WHERE consumer = $1 AND topic = $2 AND partition = $3)
-    ON CONFLICT (consumer, topic, partition)
-        DO UPDATE SET next_offset = excluded.next_offset, updated_at = now() WHERE o.next_offset = $4
-    RETURNING 1
+-- name: begin
+-- A partition without a row is at 0. Changes nothing for one that has a row.
+INSERT INTO stream_offsets (consumer, topic, partition, next_offset)
+SELECT $1::text, $2::text, partition, 0 FROM unnest($3::int[]) AS p (partition) ORDER BY partition
+ON CONFLICT (consumer, topic, partition) DO NOTHING
+
+-- name: fence
+-- The first part of one statement. $1 consumer, $2 topic, and by partition: $3 partitions, $4 expected, $5 after,
+-- $6 watermarks in ms or null. Either every partition is where it is expected, or nothing at all is written.
+WITH asked AS MATERIALIZED (
+    SELECT partition, expected, after, watermark_ms
+    FROM unnest($3::int[], $4::bigint[], $5::bigint[], $6::bigint[]) AS a (partition, expected, after, watermark_ms)
 ),
-ids AS MATERIALIZED (
+held AS MATERIALIZED (
+    SELECT o.partition FROM stream_offsets o
+    JOIN asked a ON a.partition = o.partition
+    WHERE o.consumer = $1::text AND o.topic = $2::text AND o.next_offset = a.expected
+    ORDER BY o.partition
+    FOR UPDATE OF o
+),
+fence AS MATERIALIZED (
+    SELECT count(*) AS partitions FROM held HAVING count(*) = cardinality($3)
+),
+moved AS (
+    UPDATE stream_offsets o SET next_offset = a.after, updated_at = now()
+    FROM asked a
+    WHERE o.consumer = $1 AND o.topic = $2 AND o.partition = a.partition AND EXISTS (SELECT FROM fence)
+),
+watermark AS (
+    INSERT INTO publishing_watermarks (consumer, partition, watermark)
+    SELECT $1, partition, timestamptz 'epoch' + watermark_ms * interval '1 millisecond' FROM asked
+    WHERE watermark_ms IS NOT NULL AND EXISTS (SELECT FROM fence) ORDER BY partition
+    ON CONFLICT (consumer, partition) DO UPDATE SET watermark = excluded.watermark, updated_at = now()
+)
+
+-- name: ids
+-- The ids of what is deduplicated ($7 unit, $8 day in ms, $9 id), and which units count.
+, ids AS MATERIALIZED (
     SELECT unit, date '1970-01-01' + (day_ms / 86400000)::int AS day, event_id
-    FROM unnest($6::int[], $7::bigint[], $8::bytea[]) AS i (unit, day_ms, event_id)
+    FROM unnest($7::int[], $8::bigint[], $9::bytea[]) AS i (unit, day_ms, event_id)
     WHERE EXISTS (SELECT FROM fence)
 ),
 new_ids AS (
@@ -31,50 +56,93 @@ counted AS MATERIALIZED (
     SELECT 0 AS unit WHERE EXISTS (SELECT FROM fence)
     UNION ALL
     SELECT unit FROM ids JOIN new_ids USING (day, event_id)
+)
+
+-- name: new_ids
+-- The same where all ids are presumed new: one that is not fails the whole statement, and everything is unit 0.
+, new_ids AS (
+    INSERT INTO publishing_event_ids (day, event_id)
+    SELECT date '1970-01-01' + (day_ms / 86400000)::int AS day, event_id
+    FROM unnest($7::int[], $8::bigint[], $9::bytea[]) AS i (unit, day_ms, event_id)
+    WHERE EXISTS (SELECT FROM fence) ORDER BY 1, 2
 ),
--- Of several touches by one reader the first in the log counts, however the log was cut into batches.
+counted AS MATERIALIZED (
+    SELECT 0 AS unit WHERE EXISTS (SELECT FROM fence)
+)
+
+-- name: touches
+-- The distinct dimensions ($10 to $15), and first touches ($16 group, $17 unit, $18 destination, $19 time in ms, $20
+-- place in the log): the first in the log of each reader counts, however the log was cut into batches.
+, groups AS MATERIALIZED (
+    SELECT place - 1 AS number, publication_id, run_id, channel_id, arm, kind, verdict
+    FROM unnest($10::bigint[], $11::bigint[], $12::int[], $13::smallint[], $14::text[], $15::text[])
+        WITH ORDINALITY AS g (publication_id, run_id, channel_id, arm, kind, verdict, place)
+),
 touches AS MATERIALIZED (
-    SELECT DISTINCT ON (run_id, channel_id, destination, kind, human)
-        publication_id, run_id, channel_id, arm, kind, verdict, destination, human,
-        timestamptz 'epoch' + at_ms * interval '1 millisecond' AS at
-    FROM unnest($9::int[], $10::int[], $11::bigint[], $12::boolean[], $13::bigint[], $14::bigint[], $15::int[],
-        $16::smallint[], $17::text[], $18::text[], $19::bigint[])
-        AS t (place, unit, destination, human, publication_id, run_id, channel_id, arm, kind, verdict, at_ms)
+    SELECT DISTINCT ON (g.run_id, g.channel_id, t.destination, g.kind, g.verdict = 'human')
+        t.number, g.run_id, g.channel_id, t.destination, g.kind, g.verdict = 'human' AS human, t.at_ms
+    FROM unnest($16::int[], $17::int[], $18::bigint[], $19::bigint[], $20::int[])
+        AS t (number, unit, destination, at_ms, place)
+    JOIN groups g USING (number)
     JOIN counted USING (unit)
-    ORDER BY run_id, channel_id, destination, kind, human, place
+    ORDER BY g.run_id, g.channel_id, t.destination, g.kind, g.verdict = 'human', t.place
 ),
+
+-- name: new_touches
+-- The same where no two touches of the batch are one reader's.
+, groups AS MATERIALIZED (
+    SELECT place - 1 AS number, publication_id, run_id, channel_id, arm, kind, verdict
+    FROM unnest($10::bigint[], $11::bigint[], $12::int[], $13::smallint[], $14::text[], $15::text[])
+        WITH ORDINALITY AS g (publication_id, run_id, channel_id, arm, kind, verdict, place)
+),
+touches AS MATERIALIZED (
+    SELECT t.number, g.run_id, g.channel_id, t.destination, g.kind, g.verdict = 'human' AS human, t.at_ms
+    FROM unnest($16::int[], $17::int[], $18::bigint[], $19::bigint[], $20::int[])
+        AS t (number, unit, destination, at_ms, place)
+    JOIN groups g USING (number)
+    WHERE EXISTS (SELECT FROM fence)
+),
+
+-- name: windows
 engaged AS (
     INSERT INTO publishing_engaged (run_id, channel_id, destination, kind, human, first_at)
-    SELECT run_id, channel_id, destination, kind, human, at FROM touches
-    ORDER BY run_id, channel_id, destination, kind, human
+    SELECT run_id, channel_id, destination, kind, human, timestamptz 'epoch' + at_ms * interval '1 millisecond'
+    FROM touches ORDER BY run_id, channel_id, destination, kind, human
     ON CONFLICT DO NOTHING
     RETURNING run_id, channel_id, destination, kind, human
 ),
+-- By minute first: a batch has few. Windows: $21 group, $22 unit, $23 late frame or -1, $24 grain, $25 start in ms, $26 total,
+-- $27 first and $28 last time in ms.
+readers AS MATERIALIZED (
+    SELECT number, floor(at_ms / 60000.0)::bigint AS minute, count(*) AS uniques
+    FROM touches JOIN engaged USING (run_id, channel_id, destination, kind, human)
+    GROUP BY 1, 2
+),
 changes AS (
-    SELECT grain, timestamptz 'epoch' + window_ms * interval '1 millisecond' AS window_start, publication_id, run_id,
-        channel_id, arm, kind, verdict, total, 0 AS uniques, late_frame,
-        timestamptz 'epoch' + first_ms * interval '1 millisecond' AS first_at,
-        timestamptz 'epoch' + last_ms * interval '1 millisecond' AS last_at
-    FROM unnest($20::int[], $21::int[], $22::text[], $23::bigint[], $24::bigint[], $25::bigint[], $26::int[],
-        $27::smallint[], $28::text[], $29::text[], $30::bigint[], $31::bigint[], $32::bigint[])
-        AS c (unit, late_frame, grain, window_ms, publication_id, run_id, channel_id, arm, kind, verdict, total,
-            first_ms, last_ms)
+    SELECT grain, window_ms, number, total, 0 AS uniques, late_frame, first_ms, last_ms
+    FROM unnest($21::int[], $22::int[], $23::int[], $24::text[], $25::bigint[], $26::bigint[], $27::bigint[],
+        $28::bigint[]) AS c (number, unit, late_frame, grain, window_ms, total, first_ms, last_ms)
     JOIN counted USING (unit)
     UNION ALL
-    SELECT grain, date_trunc(grain, at, 'UTC'), publication_id, run_id, channel_id, arm, kind, verdict,
-        0, 1, -1, at, at
-    FROM touches JOIN engaged USING (run_id, channel_id, destination, kind, human)
-    CROSS JOIN unnest(ARRAY['minute', 'hour', 'day']) AS g (grain)
+    -- A touch was counted in the same batch, so that its window has its times already.
+    SELECT grain, floor(minute / minutes)::bigint * minutes * 60000, number, 0, uniques, -1, NULL, NULL
+    FROM readers CROSS JOIN (VALUES ('minute', 1.0), ('hour', 60.0), ('day', 1440.0)) AS w (grain, minutes)
 ),
 windows AS (
     INSERT INTO publishing_analytics AS a (grain, window_start, publication_id, run_id, channel_id, arm, kind, verdict,
         total, uniques, late, revision, first_at, last_at)
-    SELECT grain, window_start, publication_id, run_id, channel_id, arm, kind, verdict, sum(total), sum(uniques),
-        coalesce(sum(total) FILTER (WHERE late_frame >= 0), 0), count(DISTINCT late_frame) FILTER (WHERE late_frame >= 0),
-        min(first_at), max(last_at)
-    FROM changes
-    GROUP BY grain, window_start, publication_id, run_id, channel_id, arm, kind, verdict
-    ORDER BY grain, window_start, publication_id, run_id, channel_id, arm, kind, verdict
+    SELECT grain, timestamptz 'epoch' + window_ms * interval '1 millisecond', publication_id, run_id, channel_id, arm,
+        kind, verdict, total, uniques, late, revision,
+        timestamptz 'epoch' + first_ms * interval '1 millisecond',
+        timestamptz 'epoch' + last_ms * interval '1 millisecond'
+    FROM (
+        SELECT grain, window_ms, number, sum(total) AS total, sum(uniques) AS uniques,
+            coalesce(sum(total) FILTER (WHERE late_frame >= 0), 0) AS late,
+            count(DISTINCT late_frame) FILTER (WHERE late_frame >= 0) AS revision,
+            min(first_ms) AS first_ms, max(last_ms) AS last_ms
+        FROM changes GROUP BY grain, window_ms, number
+    ) AS c JOIN groups USING (number)
+    ORDER BY grain, window_ms, publication_id, run_id, channel_id, arm, kind, verdict
     ON CONFLICT (grain, window_start, publication_id, run_id, channel_id, arm, kind, verdict) DO UPDATE SET
         total = a.total + excluded.total,
         uniques = a.uniques + excluded.uniques,
@@ -82,16 +150,13 @@ windows AS (
         revision = a.revision + excluded.revision,
         first_at = least(a.first_at, excluded.first_at),
         last_at = greatest(a.last_at, excluded.last_at)
-),
-watermark AS (
-    INSERT INTO publishing_watermarks (consumer, partition, watermark)
-    SELECT $1, $3, timestamptz 'epoch' + $33::bigint * interval '1 millisecond'
-    WHERE $33 IS NOT NULL AND EXISTS (SELECT FROM fence)
-    ON CONFLICT (consumer, partition) DO UPDATE SET watermark = excluded.watermark, updated_at = now()
-),
-endings AS MATERIALIZED (
+)
+
+-- name: endings
+-- What ends sending to a destination ($29 destinations, $30 channels, $31 kinds; $32 topic and $33 source of the outbox), and who hears of it.
+, endings AS MATERIALIZED (
     SELECT e.destination, e.reason, c.kind AS channel_kind
-    FROM unnest($34::bigint[], $35::int[], $36::text[]) AS e (destination, channel_id, reason)
+    FROM unnest($29::bigint[], $30::int[], $31::text[]) AS e (destination, channel_id, reason)
     LEFT JOIN publishing_channels c ON c.id = e.channel_id
     WHERE EXISTS (SELECT FROM fence)
 ),
@@ -131,10 +196,16 @@ numbered AS (
 ),
 announced AS (
     INSERT INTO publishing_outbox (topic, partition, payload, ce_source)
-    SELECT $37::text, shard, jsonb_build_object('shard', shard, 'changes',
-        jsonb_agg(jsonb_build_object('destination', id, 'seq', seq, 'version', version) ORDER BY seq)), $38::text
+    SELECT $32::text, shard, jsonb_build_object('shard', shard, 'changes',
+        jsonb_agg(jsonb_build_object('destination', id, 'seq', seq, 'version', version) ORDER BY seq)), $33::text
     FROM numbered GROUP BY shard, part ORDER BY shard, part
 )
-SELECT EXISTS (SELECT FROM fence) AS held,
-    (SELECT count(*) FROM ids) - (SELECT count(*) FROM new_ids) AS repeated,
-    (SELECT count(*) FROM suppressed) AS suppressed
+
+-- name: held
+SELECT EXISTS (SELECT FROM fence) AS held
+
+-- name: repeated
+, (SELECT count(*) FROM ids) - (SELECT count(*) FROM new_ids) AS repeated
+
+-- name: suppressed
+, (SELECT count(*) FROM suppressed) AS suppressed

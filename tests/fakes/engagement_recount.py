@@ -49,6 +49,8 @@ class Recount(Tables):
         for frame in frames:
             whole = frame.frame_id is None or self._is_new(frame.recorded_at_ms, frame.frame_id)
             revised = set()
+            if not len(frame.events):
+                newest = max(newest, 0, min(frame.recorded_at_ms, frame.appended_at_ms))
             for event in frame.events:
                 at = int(clamp(np.array([event["occurred_at"]]), frame.recorded_at_ms, frame.appended_at_ms)[0])
                 newest = max(newest, at)
@@ -69,7 +71,7 @@ class Recount(Tables):
         kind, verdict = str(KINDS[event["kind"]]), str(VERDICTS[event["verdict"]])
         dimensions = (*(int(event[n]) for n in DIMENSIONS[:4]), kind, verdict)
         reader = (*(int(event[n]) for n in ("run_id", "channel_id", "destination")), kind, verdict == "human")
-        is_first = kind in READER_KINDS and reader not in self.engaged
+        is_first = kind in READER_KINDS and reader[2] != 0 and reader not in self.engaged
         if is_first:
             self.engaged.add(reader)
         revised = set()

@@ -68,7 +68,7 @@ class Stage:
             await self.produce([self.frame(shard=shard) for _ in range(count)], partition=shard)
 
     def worker(self, *mutation: str, **settings: str) -> AbstractAsyncContextManager[StreamWorker]:
-        """A worker process, or its mutant of that name."""
+        """A worker process, or one with these mutations."""
         return stream_worker((MUTANT, *mutation) if mutation else WORKER, self._environment, **settings)
 
     async def drained(self) -> None:

@@ -1,7 +1,7 @@
-"""The engagement worker with one guard taken out, `python mutant_worker.py <mutation>`: the negative controls."""
+"""The engagement worker, changed: `python mutant_worker.py <mutation>...`; most lack a guard (negative controls)."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from publishing.domain.poison import PoisonLimit
@@ -11,31 +11,38 @@ from publishing.stores import engagement as store
 from publishing.stores.offsets import advance_offset
 from streams import engagement
 
-FENCE_END = "\n),\nids AS MATERIALIZED ("
+
+def small_batches() -> None:
+    """No mutant: a record is a part and a statement takes few, so that a log has many commits to be killed around."""
+    engagement.PART_BYTES, engagement.BATCH_PARTS = 1, 8
 
 
 def drop_the_comparison() -> None:
     """The fence advances whatever offset it finds: a zombie's write is taken."""
-    comparison = " WHERE o.next_offset = $4"
-    assert comparison in store.SQL.apply
-    store.SQL.apply = store.SQL.apply.replace(comparison, "")
+    comparison = " AND o.next_offset = a.expected"
+    assert comparison in store.SQL.fence
+    store.SQL.fence = store.SQL.fence.replace(comparison, "")
 
 
 def upsert_then_commit() -> None:
-    """The effects are committed first and the offset after them: what lies between is applied twice."""
-    head, tail = store.SQL.apply.split(FENCE_END, 1)
-    assert "INSERT INTO stream_offsets" in head
-    unfenced = "WITH fence AS (SELECT $1::text, $2::text, $3::int, $4::bigint, $5::bigint"
-    store.SQL.apply = unfenced + FENCE_END + tail
-    apply = store.apply_engagement
+    """The effects are committed first and the offsets after them: what lies between is applied twice."""
+    head, tail = store.SQL.fence.split("held AS MATERIALIZED (", 1)
+    fence, watermark = tail.split("watermark AS (", 1)
+    assert "UPDATE stream_offsets" in fence
+    unfenced = "fence AS MATERIALIZED (SELECT $1::text, $2::text),\n"
+    store.SQL.fence = head + unfenced + "watermark AS (" + watermark
+    apply = store.apply_partitions
 
-    async def apply_then_advance(pool: Any, advance: store.Advance, folded: Any) -> store.Applied:
-        applied = await apply(pool, advance, folded)
+    async def apply_then_advance(
+        pool: Any, advances: Sequence[store.Advance], folded: Any, *, presumed_new: bool = False
+    ) -> store.Applied:
+        applied = await apply(pool, advances, folded, presumed_new=presumed_new)
         failpoint("mutant.between")
-        await advance_offset(pool, advance.consumer, advance.place, expected=advance.expected, after=advance.after)
+        for advance in advances:
+            await advance_offset(pool, advance.consumer, advance.place, expected=advance.expected, after=advance.after)
         return applied
 
-    engagement.apply_engagement = apply_then_advance  # type: ignore[attr-defined]
+    engagement.apply_partitions = apply_then_advance  # type: ignore[attr-defined]
 
 
 def skip_without_burying() -> None:
@@ -53,9 +60,11 @@ def limit_off() -> None:
 
 
 MUTATIONS: dict[str, Callable[[], None]] = {
-    each.__name__: each for each in (drop_the_comparison, upsert_then_commit, skip_without_burying, limit_off)
+    each.__name__: each
+    for each in (small_batches, drop_the_comparison, upsert_then_commit, skip_without_burying, limit_off)
 }
 
 if __name__ == "__main__":
-    MUTATIONS[sys.argv[1]]()
+    for name in sys.argv[1:]:
+        MUTATIONS[name]()
     engagement.main()

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.faults
 
 async def killed_at(stage: Stage, point: str, *mutation: str, nth: int = 2) -> None:
     """Start a worker that dies at a failpoint, and prove that it did."""
-    async with stage.worker(*mutation, failpoints=f"{point}:{nth}:KILL") as worker:
+    async with stage.worker("small_batches", *mutation, failpoints=f"{point}:{nth}:KILL") as worker:
         assert await worker.exited() == -signal.SIGKILL
         assert f"HIT {point}" in worker.lines
 

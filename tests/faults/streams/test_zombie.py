@@ -21,7 +21,7 @@ async def frozen(worker: StreamWorker) -> None:
 async def test_a_zombies_write_is_fenced_and_it_rejoins(stage: Stage) -> None:
     """The successor counts everything; the zombie's statement changes nothing, and afterwards it works again."""
     await stage.produce_frames(30)
-    async with stage.worker(instance="first", failpoints=FREEZE) as zombie:
+    async with stage.worker("small_batches", instance="first", failpoints=FREEZE) as zombie:
         await frozen(zombie)
         async with stage.worker(instance="second"):
             await outlived(stage, zombie)
@@ -42,7 +42,7 @@ async def outlived(stage: Stage, zombie: StreamWorker) -> None:
 async def test_the_mutant_without_the_comparison_counts_twice(stage: Stage) -> None:
     """Without `WHERE next_offset =` the zombie's write is taken: the recount has teeth."""
     await stage.produce_frames(15)
-    async with stage.worker("drop_the_comparison", instance="first", failpoints=FREEZE) as zombie:
+    async with stage.worker("small_batches", "drop_the_comparison", instance="first", failpoints=FREEZE) as zombie:
         await frozen(zombie)
         # The same member restarted elsewhere: it takes over at once, without waiting for the session to end.
         async with stage.worker("drop_the_comparison", instance="first"):

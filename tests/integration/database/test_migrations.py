@@ -50,7 +50,7 @@ async def test_a_database_behind_the_code_is_refused(empty_database: str) -> Non
 
 
 async def test_daily_partitions_are_made_once(database_url: str) -> None:
-    """A delivery, an event id and a minute window each go to the partition of their day, an hour window to its month's."""
+    """A delivery, an event id and a minute window each go to their day's partition, an hour window to its month's."""
     connection = await asyncpg.connect(database_url)
     made = "SELECT publishing_ensure_days('2026-03-28', '2026-03-30')"
     assert await connection.fetchval(made) == 10
@@ -73,8 +73,8 @@ async def test_a_partition_made_late_takes_its_rows_over(database_url: str) -> N
         await connection.execute(WINDOW, grain, start)
     await connection.execute("INSERT INTO publishing_event_ids VALUES ('2026-03-29', $1)", bytes(16))
     await connection.execute(
-        "INSERT INTO publishing_deliveries (run_day, run_id, channel_id, destination, publication_id, shard, chunk, lane,"
-        " state, content_ids, scores) VALUES ('2026-03-29', 1, 1, 1, 1, 0, 0, 'bulk', 'claimed', '{}', '{}')"
+        "INSERT INTO publishing_deliveries (run_day, run_id, channel_id, destination, publication_id, shard, chunk,"
+        " lane, state, content_ids, scores) VALUES ('2026-03-29', 1, 1, 1, 1, 0, 0, 'bulk', 'claimed', '{}', '{}')"
     )
     assert await connection.fetchval("SELECT publishing_ensure_days('2026-03-29', '2026-03-29')") == 4
     places = await connection.fetch(

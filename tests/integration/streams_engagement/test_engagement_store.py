@@ -192,7 +192,7 @@ async def test_changes_are_numbered_without_gaps_in_rows_of_500(pool: Pool) -> N
 async def test_the_database_names_what_it_refuses(pool: Pool) -> None:
     """A value that no retry makes good is one of DATA_ERRORS."""
     folded = fold([frame_of({"kind": 4})], NO_WATERMARK)
-    folded.cells["channel_id"][0] = 2**40
+    folded.dimensions["channel_id"][0] = 2**40
     with pytest.raises(DATA_ERRORS):
         await apply_engagement(pool, Advance("engagement", PLACE, 0, 1), folded)
     assert issubclass(asyncpg.CheckViolationError, DATA_ERRORS)
@@ -204,7 +204,8 @@ async def test_partitions_that_share_windows_do_not_lock_each_other_up(pool: Poo
 
     async def partition(number: int) -> None:
         for step in range(20):
-            rows = [{"kind": OPENED, "verdict": human, "run_id": n % 3, "at": n % 5 * MINUTE_MS} for n in range(30)]
+            seen = {"kind": OPENED, "verdict": human, "destination": 1}
+            rows = [seen | {"run_id": n % 3, "at": n % 5 * MINUTE_MS} for n in range(30)]
             frames = [frame_of(*rows[step % 7 :])]
             advance = Advance("engagement", Place(PLACE.topic, number), step, step + 1)
             assert (await apply_engagement(pool, advance, fold(frames, NO_WATERMARK))).is_held

@@ -27,7 +27,7 @@ async def produce(settings: Settings, frames: int) -> None:
     async with open_producer(settings) as producer:
         for number in range(frames):
             events = new_events(2)
-            events["kind"], events["occurred_at"], events["destination"] = 1, now_ms(), number
+            events["kind"], events["occurred_at"], events["destination"] = 1, now_ms(), number + 1
             value = encode_frame("tests", now_ms(), events)
             await send_frame(producer, full_name(settings, ENGAGEMENT_RECORDED), value, partition=number % 4)
 

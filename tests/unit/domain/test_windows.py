@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,7 +62,7 @@ class Ledger(Tables):
             row = dict(zip(names, values, strict=True))
             if row["unit"] not in counted:
                 continue
-            key = (row["grain"], row["window_ms"], *(row[n] for n in DIMENSIONS))
+            key = (row["grain"], row["window_ms"], *dimensions_of(folded, row["group"]))
             self.total[key] += row["total"]
             low, high = self.span.get(key, (row["first_ms"], row["last_ms"]))
             self.span[key] = min(low, row["first_ms"]), max(high, row["last_ms"])
@@ -72,12 +73,19 @@ class Ledger(Tables):
         names = list(folded.touches)
         touches = [dict(zip(names, values, strict=True)) for values in zip(*folded.touches.values(), strict=True)]
         for row in sorted(touches, key=lambda row: row["place"]):
-            reader = tuple(row[n] for n in ("run_id", "channel_id", "destination", "kind", "human"))
+            dimensions = dimensions_of(folded, row["group"])
+            _, run_id, channel_id, _, kind, verdict = dimensions
+            reader = (run_id, channel_id, row["destination"], kind, verdict == "human")
             if row["unit"] in counted and reader not in self.engaged:
                 self.engaged.add(reader)
                 for grain in GRAINS:
                     window = row["at_ms"] // WIDTH_MS[grain] * WIDTH_MS[grain]
-                    self.uniques[(str(grain), window, *(row[n] for n in DIMENSIONS))] += 1
+                    self.uniques[(str(grain), window, *dimensions)] += 1
+
+
+def dimensions_of(folded: Folded, group: int) -> tuple[Any, ...]:
+    """The dimensions that a group's number stands for."""
+    return tuple(folded.dimensions[name][group] for name in DIMENSIONS)
 
 
 def tables(ledger: Tables) -> tuple[object, ...]:
@@ -233,5 +241,7 @@ def test_only_destinations_that_are_known_are_ended() -> None:
 
 def test_a_reader_is_human_only_by_that_verdict() -> None:
     """The verdicts unknown and machine are one reader that is not human."""
-    rows = [{"kind": KIND_INDEX[EngagementKind.OPENED], "verdict": VERDICT_INDEX[verdict]} for verdict in Verdict]
-    assert sorted(fold([frame_of(rows)], NO_WATERMARK).touches["human"]) == [False, True]
+    opened = {"kind": KIND_INDEX[EngagementKind.OPENED], "destination": 1}
+    folded = fold([frame_of([opened | {"verdict": VERDICT_INDEX[verdict]} for verdict in Verdict])], NO_WATERMARK)
+    verdicts = [folded.dimensions["verdict"][group] for group in folded.touches["group"]]
+    assert sorted(verdict == "human" for verdict in verdicts) == [False, True]
