@@ -9,7 +9,7 @@ from aiokafka.errors import KafkaConnectionError
 
 from ingest_api.spool_log import SpooledFrame
 from publishing.runtime.clock import utc_now
-from publishing.runtime.correlation import header, record_headers
+from publishing.runtime.correlation import CORRELATION, header, record_headers
 from publishing.runtime.producer import full_name
 from publishing.runtime.settings import Settings
 from topics.catalog import ENGAGEMENT_RECORDED
@@ -44,7 +44,10 @@ class FrameTopic:
         if producer is None:
             raise KafkaConnectionError
         source = self._repeating_source if is_repeat else self._source
-        headers = record_headers(TYPE, ce_id=one.number.hex(), ce_source=source, now=utc_now())
+        number = one.number.hex()
+        if not CORRELATION.get():  # a frame of many hits begins a trace: its number, which is random, names it
+            CORRELATION.set(f"00-{number}-{number[:16]}-01")
+        headers = record_headers(TYPE, ce_id=number, ce_source=source, now=utc_now())
         queued: Awaitable[Any] = await producer.send(self._topic, one.frame, partition=one.shard, headers=headers)
         return queued
 

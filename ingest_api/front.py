@@ -45,6 +45,12 @@ _REDIRECT_HEADERS: Final[Headers] = (
     (b"referrer-policy", b"no-referrer"),
     (b"x-robots-tag", b"noindex, nofollow"),
 )
+_PIXEL_START: Final = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [(b"content-length", b"%d" % len(PIXEL)), *_PIXEL_HEADERS],
+}
+_PIXEL_BODY: Final = {"type": "http.response.body", "body": PIXEL}
 # A form of one field; RFC 8058 section 3.1 allows multipart/form-data, which is longer.
 MAX_FORM_BYTES = 8_192
 _ONE_CLICK = re.compile(
@@ -115,7 +121,11 @@ class Front:
             metrics.HITS.labels("opened", "invalid").inc()
         else:
             await self._count(EngagementKind.OPENED, scope, headers, reader)
-        await _answer(send, scope["method"], 200, _PIXEL_HEADERS, PIXEL)
+        if scope["method"] == "GET":
+            await send(_PIXEL_START)
+            await send(_PIXEL_BODY)
+        else:
+            await _answer(send, scope["method"], 200, _PIXEL_HEADERS, PIXEL)
 
     async def _click(self, path: str, scope: Scope, headers: dict[bytes, bytes], send: Send) -> None:
         article_part, _, reader_part = path[3:].partition("/")

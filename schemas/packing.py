@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TypeAlias
 
 from schemas.codec import prefix_of
 from schemas.errors import FrameRangeError, UnencodableMessageError
@@ -13,7 +13,7 @@ from schemas.layout import CODE_FIELDS, RANGES, WIRE_DTYPE, WIRE_NUMBERS
 from schemas.messages import AgentFamily, EngagementKind, EngagementRecorded, NetworkClass, Verdict
 from schemas.varint import write_long
 
-__all__ = ["Numbers", "event_codes", "frame_head", "pack_event", "pack_frame"]
+__all__ = ["NUMBER_FIELDS", "Numbers", "event_codes", "frame_head", "pack_event", "pack_frame"]
 
 EVENT_ID_BYTES = 16
 _PREFIX = prefix_of(EngagementRecorded.schema_id)
@@ -21,23 +21,25 @@ _PREFIX = prefix_of(EngagementRecorded.schema_id)
 _FORMATS = {1: "b", 2: "h", 4: "i", 8: "q"}
 
 
-class Numbers(NamedTuple):
-    """The numbers of an event, in the order of the wire; 0 means none."""
+Numbers: TypeAlias = tuple[int, int, int, int, int, int, int, int, int]
+"""The numbers of an event in the order of NUMBER_FIELDS; 0 means none. A plain tuple: one is made of every hit."""
 
-    rule: int
-    arm: int
-    flags: int
-    run_id: int
-    publication_id: int
-    channel_id: int
-    destination: int
-    content_id: int
-    link: int
+NUMBER_FIELDS = (
+    "rule",
+    "arm",
+    "flags",
+    "run_id",
+    "publication_id",
+    "channel_id",
+    "destination",
+    "content_id",
+    "link",
+)
 
 
 def _checked_layout() -> struct.Struct:
     """The struct of the numbers, made from the schema; raises where the schema has come to say something else."""
-    if Numbers._fields != WIRE_NUMBERS or CODE_FIELDS != ("kind", "verdict", "agent", "network"):
+    if NUMBER_FIELDS != WIRE_NUMBERS or CODE_FIELDS != ("kind", "verdict", "agent", "network"):
         raise UnencodableMessageError("packs other fields than the schema has", field="events")
     return struct.Struct(">" + "".join(_FORMATS[WIRE_DTYPE[name].itemsize] for name in WIRE_NUMBERS))
 
@@ -92,7 +94,7 @@ def pack_frame(head: bytes, recorded_at_ms: int, events: Sequence[bytes]) -> byt
 
 def _check(numbers: Numbers) -> None:
     """Compare each number with its own range: only the rare event whose numbers are large comes here."""
-    for name, number in zip(Numbers._fields, numbers, strict=True):
+    for name, number in zip(NUMBER_FIELDS, numbers, strict=True):
         low, high = RANGES[name]
         if not low <= number <= high:
             raise FrameRangeError(name, low, high)

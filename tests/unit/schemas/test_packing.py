@@ -1,6 +1,6 @@
 """Events packed one by one are, byte for byte, what the frame's own encoder makes of them."""
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -14,6 +14,7 @@ from schemas.packing import Numbers, event_codes, frame_head, pack_event, pack_f
 
 pytestmark = pytest.mark.unit
 
+NO_NUMBERS: Numbers = (0, 0, 0, 0, 0, 0, 0, 0, 0)
 AT_MS = 1_770_000_000_000
 CODES = (("kind", KINDS), ("verdict", VERDICTS), ("agent", AGENTS), ("network", NETWORKS))
 
@@ -32,10 +33,15 @@ EVENT = st.fixed_dictionaries(
 )
 
 
+def numbers_of(event: dict[str, Any]) -> Numbers:
+    """The numbers of an event in their order."""
+    return cast("Numbers", tuple(event[name] for name in WIRE_NUMBERS))
+
+
 def packed(event: dict[str, Any]) -> bytes:
     """The event through the packer."""
     codes = event_codes(*(symbols[event[name]] for name, symbols in CODES))
-    return pack_event(event["event_id"], event["occurred_at"], codes, Numbers(*(event[name] for name in WIRE_NUMBERS)))
+    return pack_event(event["event_id"], event["occurred_at"], codes, numbers_of(event))
 
 
 @given(st.lists(EVENT, max_size=5))
@@ -68,13 +74,13 @@ def test_times_outside_the_calendar(at_ms: int) -> None:
     """A time that no calendar shows is refused, and leaves the next event alone."""
     codes = event_codes(KINDS[1], VERDICTS[0], AGENTS[0], NETWORKS[0])
     with pytest.raises(FrameRangeError):
-        pack_event(bytes(16), at_ms, codes, Numbers(*[0] * 9))
-    assert pack_event(bytes(16), AT_MS, codes, Numbers(*[0] * 9))
+        pack_event(bytes(16), at_ms, codes, NO_NUMBERS)
+    assert pack_event(bytes(16), AT_MS, codes, NO_NUMBERS)
 
 
 def test_names_and_ids() -> None:
     """An id of another length and a recorder's name with NUL are refused."""
     with pytest.raises(UnencodableMessageError):
-        pack_event(b"short", AT_MS, bytes(4), Numbers(*[0] * 9))
+        pack_event(b"short", AT_MS, bytes(4), NO_NUMBERS)
     with pytest.raises(SchemaError):
         frame_head("a\x00b")
