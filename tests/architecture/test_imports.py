@@ -20,6 +20,9 @@ MUTATIONS: Mapping[str, Mapping[str, str]] = {
     "The domain does no I/O and knows no framework": {"publishing/domain/mutant.py": "import asyncio\n"},
     "Faust only in streams": {"sinks/mutant.py": "import faust\n"},
     "asyncpg only in stores and runtime": {"streams/mutant.py": "import asyncpg\n"},
+    "The recount shares no code with what it checks": {
+        "publishing/cli/replaying/mutant.py": "import publishing.domain.windows\n",
+    },
     "Channels are independent of each other": {
         "sinks/channels/mutant.py": "import sinks.channels.mutant_two\n",
         "sinks/channels/mutant_two.py": "",
