@@ -21,6 +21,9 @@ REQUIRED = ("kafka_bootstrap_servers", "database_url", "redis_url", "tracking_ke
 SHUTDOWN_WAIT_S = 8
 # Connections that wait to be accepted; the kernel's own limit is the lower one on most machines.
 BACKLOG = 4_096
+# What the kernel holds unsent of one connection. By itself it takes megabytes, and a client that reads nothing would
+# look like one that has everything; beyond this it is seen by the write deadline.
+UNSENT_BYTES = 65_536
 # Objects made before the youngest are looked through; requests that wait for the broker are some dozens each.
 GC_ALLOCATIONS = 20_000
 
@@ -36,6 +39,7 @@ def main() -> None:
     configure_logs(settings, "api")
     config = configured(settings, guarded(settings))
     listener = config.bind_socket()
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
     log.info("api.listening", port=listener.getsockname()[1])
     Server(config).run(sockets=[listener])
 
