@@ -45,9 +45,11 @@ class FrameTopic:
             raise KafkaConnectionError
         source = self._repeating_source if is_repeat else self._source
         number = one.number.hex()
-        if not CORRELATION.get():  # a frame of many hits begins a trace: its number, which is random, names it
-            CORRELATION.set(f"00-{number}-{number[:16]}-01")
+        # A frame of many hits begins a trace: its number, which is random, names it.
+        token = None if CORRELATION.get() else CORRELATION.set(f"00-{number}-{number[:16]}-01")
         headers = record_headers(TYPE, ce_id=number, ce_source=source, now=utc_now())
+        if token is not None:
+            CORRELATION.reset(token)
         queued: Awaitable[Any] = await producer.send(self._topic, one.frame, partition=one.shard, headers=headers)
         return queued
 

@@ -43,7 +43,7 @@ class Durable(Protocol):
 
 @dataclasses.dataclass(slots=True, kw_only=True)
 class Hit:
-    """What a reader, or a machine, did to one link; numbers only. Nobody changes it: frozen, it costs thrice as much."""
+    """What a reader, or a machine, did to one link; numbers only. Nobody changes it; frozen, it costs thrice."""
 
     occurred_at_ms: int
     kind: EngagementKind
