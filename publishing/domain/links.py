@@ -125,7 +125,7 @@ def sign_reader(  # noqa: PLR0913  - a link says seven numbers and a purpose
     channel_id: int,
     destination: int,
     arm: int = 0,
-    policy: TrackingPolicy = TrackingPolicy.IDENTIFIED,
+    policy: int = TrackingPolicy.IDENTIFIED,
     sent_at_s: int = 0,
 ) -> str:
     """Sign the reader part of one message's links, once per message and purpose; raises LinkError."""
@@ -133,6 +133,7 @@ def sign_reader(  # noqa: PLR0913  - a link says seven numbers and a purpose
         _in_range(number, _MAX_LONG)
     _in_range(channel_id, _MAX_CHANNEL)
     _in_range(arm, _MAX_ARM)
+    _in_range(policy, TrackingPolicy.IDENTIFIED)
     _in_range(sent_at_s, _MAX_SENT_AT_S)
     layout = _READERS[READER_VERSION]
     body = layout.pack(run_id, publication_id, channel_id, destination, arm, policy, sent_at_s)
