@@ -18,10 +18,12 @@ from publishing.runtime.metrics import REGISTRY
 from publishing.runtime.producer import open_producer
 from publishing.runtime.settings import Settings, SettingsError, exit_on_settings_error, load_settings
 from publishing.stores.availability import Pool, is_unavailable
+from publishing.stores.heartbeats import Heartbeats
 from publishing.stores.leases import Leases
 from publishing.stores.outbox import Outbox
 from publishing.stores.retention import Retention
 from publishing.stores.scheduling import Scheduling
+from streams.heartbeat import Heartbeat
 from streams.loops import Loop, opened, repeat
 from streams.reemission import Reemission
 from streams.relay import Relay
@@ -42,15 +44,18 @@ def loops(pool: Pool, producer: AIOKafkaProducer, settings: Settings) -> Sequenc
     relay = Relay(outbox, producer, settings, clock=utc_now)
     runs = Runs(Scheduling(pool, audience_shards=settings.audience_shards), clock=utc_now)
     reemission = Reemission(Leases(pool), producer, settings, clock=utc_now)
+    heartbeat = Heartbeat(Heartbeats(pool), producer, settings, clock=utc_now)
     upkeep = Upkeep(Retention(pool), outbox, clock=utc_now)
     return (
         Loop("keep_days", upkeep.keep_days, HOUR_S),
+        Loop("drop_windows", upkeep.drop_windows, HOUR_S),
         Loop("relay", relay.step, 0.05),
         Loop("begin_runs", runs.begin, 0.25),
         Loop("end_leases", reemission.end_leases, 1.0),
         Loop("emit_retries", reemission.emit_due, 0.5),
         Loop("finish_runs", runs.finish, 1.0),
         Loop("delete_sent", upkeep.delete_sent, 60.0),
+        Loop("beat", heartbeat.beat, 5.0),
         Loop("measure_outbox", relay.measure, 5.0),
     )
 

@@ -1,8 +1,9 @@
-"""Owns the housekeeping of the database: days made ahead, event ids dropped behind, sent outbox rows deleted."""
+"""Owns the housekeeping of the database: days made ahead, event ids and windows dropped behind, sent rows deleted."""
 
 import datetime as dt
 from collections.abc import Callable
 
+from publishing.domain.windows import Grain
 from publishing.runtime.logs import get_logger
 from publishing.stores.outbox import Outbox
 from publishing.stores.retention import Retention
@@ -11,6 +12,9 @@ DAYS_BEHIND = dt.timedelta(days=1)
 DAYS_AHEAD = dt.timedelta(days=7)
 # The horizon within which an event that comes again is known (design: publishing_event_ids, by day, 7 days).
 EVENT_IDS_KEPT = dt.timedelta(days=7)
+# Minutes are for watching, hours for comparing with a year ago (13 months); days stay for good.
+MINUTES_KEPT = dt.timedelta(days=14)
+HOURS_KEPT = dt.timedelta(days=396)
 SENT_KEPT = dt.timedelta(hours=24)
 DELETE_BATCH = 1_000
 
@@ -37,6 +41,16 @@ class Upkeep:
         deleted = await self._retention.delete_event_ids(before)
         if dropped or deleted:
             log.info("event_ids.dropped", partitions=dropped, rows_without_partition=deleted, before=str(before))
+        return False
+
+    async def drop_windows(self) -> bool:
+        """Drop the minute windows of days older than 14 days, and the hour windows of months older than 13 months."""
+        today = self._clock().date()
+        for grain, kept in ((Grain.MINUTE, MINUTES_KEPT), (Grain.HOUR, HOURS_KEPT)):
+            dropped = await self._retention.drop_windows(grain, today - kept)
+            deleted = await self._retention.delete_windows(grain, today - kept)
+            if dropped or deleted:
+                log.info("windows.dropped", grain=grain, partitions=dropped, rows_without_partition=deleted)
         return False
 
     async def delete_sent(self) -> bool:

@@ -55,6 +55,33 @@ async def test_event_ids_older_than_seven_days_go(pool: asyncpg.Pool, upkeep: Up
     assert f"{today - 8 * DAY:%Y%m%d}" not in await _days(pool)
 
 
+async def _windows(pool: asyncpg.Pool, grain: str) -> list[dt.date]:
+    rows = await pool.fetch("SELECT window_start FROM publishing_analytics WHERE grain = $1 ORDER BY 1", grain)
+    return [row["window_start"].date() for row in rows]
+
+
+@pytest.mark.parametrize("has_partitions", [True, False])
+async def test_windows_go_by_grain(pool: asyncpg.Pool, upkeep: Upkeep, *, has_partitions: bool) -> None:
+    """Minutes stay 14 days and hours 13 months, with partitions of their own or in the default one; days stay."""
+    today = NOW.date()
+    ages = (13, 14, 15, 40, 395, 396, 397, 500)
+    if has_partitions:
+        for age in ages:
+            await Retention(pool).ensure_days(today - age * DAY, today - age * DAY)
+    for grain in ("minute", "hour", "day"):
+        await pool.executemany(
+            "INSERT INTO publishing_analytics VALUES ($1, $2, 1, 1, 1, 0, 'opened', 'human', 1, 1, 0, 0, $2, $2)",
+            [(grain, NOW.replace(hour=23, minute=59, second=0) - age * DAY) for age in ages],
+        )
+    await upkeep.drop_windows()
+    await upkeep.drop_windows()
+    kept = {grain: [(today - day).days for day in await _windows(pool, grain)] for grain in ("minute", "hour", "day")}
+    assert kept["minute"] == [14, 13]
+    assert kept["day"] == sorted(ages, reverse=True)
+    # A month goes as a whole, once its last day is over 13 months old.
+    assert kept["hour"] == ([397, 396, 395, 40, 15, 14, 13] if has_partitions else [396, 395, 40, 15, 14, 13])
+
+
 async def test_two_schedulers_may_keep_the_days_at_once(pool: asyncpg.Pool) -> None:
     """Days that exist, and days that another scheduler has dropped, are no error."""
     retention = Retention(pool)
