@@ -505,6 +505,61 @@ COMMENT ON COLUMN analytics.engagement_minute.last_at IS 'Latest event time in t
 
 COMMENT ON COLUMN analytics.engagement_minute.closed IS 'Whether every partition of the log has passed the end of the window.';
 
+CREATE TABLE public.publishing_content (
+    id bigint NOT NULL,
+    source text NOT NULL,
+    external_id text NOT NULL,
+    version integer NOT NULL,
+    type text NOT NULL,
+    title text NOT NULL,
+    summary text NOT NULL,
+    body text,
+    url text NOT NULL,
+    topics jsonb NOT NULL,
+    language text NOT NULL,
+    author text,
+    priority text NOT NULL,
+    quality real NOT NULL,
+    published_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone,
+    retracted boolean DEFAULT false NOT NULL,
+    submitted_at timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT publishing_content_priority_check CHECK ((priority = ANY (ARRAY['bulk'::text, 'alert'::text]))),
+    CONSTRAINT publishing_content_quality_check CHECK (((quality >= (0)::double precision) AND (quality <= (1)::double precision))),
+    CONSTRAINT publishing_content_type_check CHECK ((type = ANY (ARRAY['article'::text, 'alert'::text])))
+);
+
+CREATE TABLE public.publishing_link_clicks (
+    publication_id bigint NOT NULL,
+    run_id bigint NOT NULL,
+    content_id bigint NOT NULL,
+    link smallint NOT NULL,
+    verdict text NOT NULL,
+    total bigint NOT NULL
+);
+
+CREATE VIEW analytics.link_clicks AS
+ SELECT l.publication_id,
+    l.run_id,
+    l.content_id,
+    i.title,
+    l.link,
+    l.verdict,
+    l.total
+   FROM (public.publishing_link_clicks l
+     LEFT JOIN public.publishing_content i ON ((i.id = l.content_id)));
+
+COMMENT ON VIEW analytics.link_clicks IS 'Clicks by article and link of a run, and by the verdict at the time they were counted.';
+
+COMMENT ON COLUMN analytics.link_clicks.title IS 'Title of the article; null once the article is gone.';
+
+COMMENT ON COLUMN analytics.link_clicks.link IS 'Place of the link in its message, from 0.';
+
+COMMENT ON COLUMN analytics.link_clicks.verdict IS 'human, machine or unknown.';
+
+COMMENT ON COLUMN analytics.link_clicks.total IS 'Clicks; repeats of one reader count each time.';
+
 CREATE TABLE public.publishing_publications (
     id bigint NOT NULL,
     name text NOT NULL,
@@ -815,31 +870,6 @@ ALTER TABLE public.publishing_consents ALTER COLUMN id ADD GENERATED ALWAYS AS I
     NO MINVALUE
     NO MAXVALUE
     CACHE 1
-);
-
-CREATE TABLE public.publishing_content (
-    id bigint NOT NULL,
-    source text NOT NULL,
-    external_id text NOT NULL,
-    version integer NOT NULL,
-    type text NOT NULL,
-    title text NOT NULL,
-    summary text NOT NULL,
-    body text,
-    url text NOT NULL,
-    topics jsonb NOT NULL,
-    language text NOT NULL,
-    author text,
-    priority text NOT NULL,
-    quality real NOT NULL,
-    published_at timestamp with time zone NOT NULL,
-    expires_at timestamp with time zone,
-    retracted boolean DEFAULT false NOT NULL,
-    submitted_at timestamp with time zone NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT publishing_content_priority_check CHECK ((priority = ANY (ARRAY['bulk'::text, 'alert'::text]))),
-    CONSTRAINT publishing_content_quality_check CHECK (((quality >= (0)::double precision) AND (quality <= (1)::double precision))),
-    CONSTRAINT publishing_content_type_check CHECK ((type = ANY (ARRAY['article'::text, 'alert'::text])))
 );
 
 CREATE TABLE public.publishing_content_batches (
@@ -1208,6 +1238,9 @@ ALTER TABLE ONLY public.publishing_heartbeats
 
 ALTER TABLE ONLY public.publishing_installation
     ADD CONSTRAINT publishing_installation_pkey PRIMARY KEY (only_row);
+
+ALTER TABLE ONLY public.publishing_link_clicks
+    ADD CONSTRAINT publishing_link_clicks_pkey PRIMARY KEY (publication_id, run_id, content_id, link, verdict);
 
 ALTER TABLE ONLY public.publishing_outbox
     ADD CONSTRAINT publishing_outbox_pkey PRIMARY KEY (id);

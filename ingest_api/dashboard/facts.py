@@ -39,6 +39,7 @@ class Facts:
     steps: list[figures.Step]
     course: figures.Course
     channels: list[figures.ChannelFigures]
+    heat: list[figures.LinkHeat]
     runs: list[Row]
     lags: list[ConsumerLag]
     fresh: Freshness
@@ -90,6 +91,7 @@ async def _read(pool: Pool, log_ends: Log, view: View, now: dt.datetime) -> Fact
     planned = await dashboard.planned(pool, span)
     course = figures.course(await dashboard.series(pool, span, kinds, view.only), view)
     channels = figures.channels(await dashboard.channels(pool, span), view.only)
+    heat = figures.heat(await dashboard.links(pool, span, view.only), view.only)
     runs = await dashboard.runs(pool, view.publication_id)
     watermark = await dashboard.watermark(pool)
     outbox = await dashboard.outbox(pool)
@@ -105,4 +107,4 @@ async def _read(pool: Pool, log_ends: Log, view: View, now: dt.datetime) -> Fact
         buried=None if ends is None else sum(ends.buried.values()),
     )
     steps = figures.funnel(rows, planned, view.only)
-    return Facts(steps=steps, course=course, channels=channels, runs=runs, lags=behind, fresh=fresh)
+    return Facts(steps=steps, course=course, channels=channels, heat=heat, runs=runs, lags=behind, fresh=fresh)

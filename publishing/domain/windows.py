@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from publishing.domain.grouping import grouped, packed, runs_of
+from publishing.domain.link_clicks import link_clicks
 from schemas.frames import KIND_INDEX, KINDS, VERDICT_INDEX, VERDICTS, new_events
 from schemas.messages import EngagementKind, Verdict
 
@@ -107,7 +108,7 @@ class Folded:
     to one of them; where the ids are presumed new, all is unit 0. `dimensions` are the distinct rows that `group`
     numbers from 0. `cells` (group, unit, late_frame or -1, grain, window_ms, total, first_ms, last_ms).
     `touches` (group, unit, destination, at_ms, place in the log), ordered by reader. `endings` (destination,
-    channel_id, kind). `watermarks_ms` are the partitions' after all of it.
+    channel_id, kind). `links` (group, unit, content_id, link, total). `watermarks_ms` are the partitions' at the end.
     """
 
     ids: Columns
@@ -115,6 +116,7 @@ class Folded:
     cells: Columns
     touches: Columns
     endings: Columns
+    links: Columns
     watermarks_ms: Sequence[int]
     clamped_future: int
     clamped_past: int
@@ -169,6 +171,7 @@ def fold_stretches(stretches: Sequence[Stretch], watermarks_ms: Sequence[int], *
         cells=cells,
         touches=_touches(events, times, group, unit),
         endings=_endings(log.events),
+        links=link_clicks(events, group, unit),
         watermarks_ms=watermarks,
         clamped_future=int((log.times < log.events["occurred_at"]).sum()),
         clamped_past=int((log.times > log.events["occurred_at"]).sum()),

@@ -14,6 +14,7 @@ SQL = load_statements(__file__)
 READER_KINDS: Final = ("opened", "clicked", "unsubscribed")
 SHOWN_PUBLICATIONS: Final = 200
 SHOWN_RUNS: Final = 8
+SHOWN_LINKS: Final = 12
 # A relay that is this far behind is told as "more than".
 MAX_WAITING: Final = 10_000
 
@@ -64,6 +65,14 @@ async def publications(pool: Pool) -> list[Row]:
 async def runs(pool: Pool, publication_id: int | None) -> list[Row]:
     """Read the runs in progress with how far each is, the newest first, at most 8."""
     return _rows(await pool.fetch(SQL.runs, publication_id, SHOWN_RUNS, sorted(TERMINAL)))
+
+
+async def links(pool: Pool, span: Span, verdict: str | None) -> list[Row]:
+    """Read the links of the span's publication that were clicked most, at most 12; without one there are none."""
+    if span.publication_id is None:
+        return []
+    found = await pool.fetch(SQL.links, span.publication_id, span.starts_at, span.ends_at, verdict, SHOWN_LINKS)
+    return _rows(found)
 
 
 async def watermark(pool: Pool) -> Row | None:

@@ -17,6 +17,7 @@ _IDS = ("unit", "day_ms", "event_id")
 _TOUCHES = ("group", "unit", "destination", "at_ms", "place")
 _CELLS = ("group", "unit", "late_frame", "grain", "window_ms", "total", "first_ms", "last_ms")
 _ENDINGS = ("destination", "channel_id", "kind")
+_LINKS = ("group", "unit", "content_id", "link", "total")
 
 
 class RepeatedIdError(Exception):
@@ -58,11 +59,12 @@ async def load_positions(pool: Pool, consumer: str, places: Sequence[Place]) -> 
     }
 
 
-def statement(*, presumed_new: bool, ends: bool) -> str:
-    """The one statement, of only the parts that a batch needs."""
+def statement(*, presumed_new: bool, ends: bool, links_from: int | None = None) -> str:
+    """The one statement, of only the parts that a batch needs; `links_from` numbers the first parameter of clicks."""
     ids, touches = (SQL.new_ids, SQL.new_touches) if presumed_new else (SQL.ids, SQL.touches)
     answer = [SQL.held, "" if presumed_new else SQL.repeated, SQL.suppressed if ends else ""]
-    return "\n".join((SQL.fence, ids, touches, SQL.windows, SQL.endings if ends else "", *answer))
+    links = SQL.links.format(*(f"${links_from + n}" for n in range(len(_LINKS)))) if links_from else ""
+    return "\n".join((SQL.fence, ids, touches, SQL.windows, SQL.endings if ends else "", links, *answer))
 
 
 async def apply_engagement(pool: Pool, advance: Advance, folded: Folded) -> Applied:
@@ -97,8 +99,12 @@ async def apply_partitions(
     ]
     if ends:
         parameters += [*_in_order(folded.endings, _ENDINGS), SUBSCRIBER_CHANGED.name, CE_SOURCE]
+    links_from = len(parameters) + 1 if folded.links["total"] else None
+    if links_from:
+        parameters += _in_order(folded.links, _LINKS)
     try:
-        row = await pool.fetchrow(statement(presumed_new=presumed_new, ends=ends), *parameters)
+        sql = statement(presumed_new=presumed_new, ends=ends, links_from=links_from)
+        row = await pool.fetchrow(sql, *parameters)
     except asyncpg.UniqueViolationError as error:
         if presumed_new and str(error.table_name).startswith("publishing_event_ids"):
             raise RepeatedIdError from error

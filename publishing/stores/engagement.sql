@@ -201,6 +201,20 @@ announced AS (
     FROM numbered GROUP BY shard, part ORDER BY shard, part
 )
 
+-- name: links
+-- Clicks by link ({0} group, {1} unit, {2} article, {3} link, {4} clicks).
+, links AS (
+    INSERT INTO publishing_link_clicks AS l (publication_id, run_id, content_id, link, verdict, total)
+    SELECT publication_id, run_id, content_id, link, verdict, sum(total)
+    FROM unnest({0}::int[], {1}::int[], {2}::bigint[], {3}::smallint[], {4}::bigint[])
+        AS c (number, unit, content_id, link, total)
+    JOIN groups USING (number)
+    JOIN counted USING (unit)
+    GROUP BY 1, 2, 3, 4, 5
+    ORDER BY 1, 2, 3, 4, 5
+    ON CONFLICT (publication_id, run_id, content_id, link, verdict) DO UPDATE SET total = l.total + excluded.total
+)
+
 -- name: held
 SELECT EXISTS (SELECT FROM fence) AS held
 

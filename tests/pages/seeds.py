@@ -15,6 +15,13 @@ CHANNELS = (
     ("feed", "Public feed"),
 )
 PUBLICATIONS = (("Weekly briefing", "scheduled"), ("Morning digest", "running"), ("Incident alerts", "running"))
+ARTICLES = (
+    "Vacuum, freeze, and what your database does at night",
+    "A week with structured concurrency",
+    "The queue was never the bottleneck",
+    "Reading a flame graph in five minutes",
+    "Why the second data centre is the hard one",
+)
 HOURS = 7 * 24
 Window = tuple[Any, ...]
 
@@ -38,6 +45,7 @@ async def seed(pool: asyncpg.Pool, now: dt.datetime) -> None:
             status,
         )
     await _seed_runs(pool, now)
+    await _seed_links(pool, now)
     await pool.executemany(
         "INSERT INTO publishing_analytics (grain, window_start, publication_id, run_id, channel_id, arm, kind, verdict,"
         " total, uniques, late, revision, first_at, last_at)"
@@ -61,6 +69,23 @@ async def seed(pool: asyncpg.Pool, now: dt.datetime) -> None:
             for partition in range(4)
         ],
     )
+
+
+async def _seed_links(pool: asyncpg.Pool, now: dt.datetime) -> None:
+    for number, title in enumerate(ARTICLES, start=1):
+        await pool.execute(
+            "INSERT INTO publishing_content (source, external_id, version, type, title, summary, url, topics, language,"
+            " priority, quality, published_at, submitted_at)"
+            " VALUES ('newsroom', $1, 1, 'article', $2, '', $3, '{}', 'en', 'bulk', 0.8, $4, $4)",
+            str(number),
+            title,
+            f"https://www.example.org/{number}",
+            now,
+        )
+        await pool.executemany(
+            "INSERT INTO publishing_link_clicks VALUES (1, 1, $1, $2, $3, $4)",
+            [(number, number - 1, "human", 3_000 // number**2), (number, number - 1, "machine", 40 * number)],
+        )
 
 
 async def _seed_runs(pool: asyncpg.Pool, now: dt.datetime) -> None:

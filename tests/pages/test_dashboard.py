@@ -79,6 +79,10 @@ async def test_numbers_are_those_of_the_database(signed_in: Page, house: House, 
     await page.evaluate("document.getElementById('publication').dispatchEvent(new Event('change', {bubbles: true}))")
     await page.until("document.querySelector('h1').innerText.includes('Weekly briefing')")
     assert await steps(page) == await counted(pool, house, "human", 1)
+    hottest = await pool.fetchrow("SELECT * FROM analytics.link_clicks WHERE verdict = 'human' ORDER BY total DESC")
+    assert hottest is not None
+    assert await shown(page, ".heat tbody tr:first-child .count") == hottest["total"]
+    assert hottest["title"] in await page.text(".heat tbody tr:first-child")
     assert await page.evaluate("location.search.includes('publication=1')")
 
 
