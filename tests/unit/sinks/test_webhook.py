@@ -3,12 +3,13 @@
 import base64
 from datetime import UTC, datetime
 
+import httpx
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from publishing.runtime.clock import now_ms
 from sinks.channels.webhook import CHANNEL, sign
-from sinks.contract import Article, Item, Letter
+from sinks.contract import Article, ConfigError, Item, Letter
 
 pytestmark = pytest.mark.unit
 KEY = bytes(range(32))
@@ -49,3 +50,22 @@ def test_the_standards_library_verifies() -> None:
 def test_addresses_that_may_not_be_linked_are_not_sent() -> None:
     """An address that cannot be signed is in no field."""
     assert b"javascript" not in CHANNEL.render(letter_of(None), CONFIG).body
+
+
+async def test_a_secret_that_is_changed_signs_twice() -> None:
+    """While a secret is changed the message carries a signature by each, and a receiver of either takes it."""
+    old = "whsec_" + base64.b64encode(bytes(range(24))).decode()
+    config = CHANNEL.parse_config({"url": "https://example.org/hook", "secret": SECRET, "previous_secret": old})
+    sent: list[httpx.Request] = []
+
+    def receive(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        return httpx.Response(200)
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(receive)) as client:
+        await CHANNEL.deliver(client, config, CHANNEL.render(letter_of("https://example.org/a"), config))
+    for secret in (SECRET, old):
+        assert Webhook(secret).verify(sent[0].content, dict(sent[0].headers))
+    with pytest.raises(ConfigError) as caught:
+        CHANNEL.parse_config({"url": "https://example.org/hook", "secret": SECRET, "previous_secret": "x"})
+    assert caught.value.field == "previous_secret"
