@@ -168,17 +168,20 @@ async def test_a_recount_of_everything_is_equal(installation: Installation, tide
     assert (answer.exit_code, found["equal"], found["differences"]) == (0, True, [])
     assert (found["events"], found["poison"]) == (4 * (2 + 1 + 1 + 2 + 4), 4)
     assert found["partitions"] == {str(number): 10 for number in range(4)}
-    assert found["cells"] == await installation.pool.fetchval("SELECT count(*) FROM publishing_analytics")
+    covered = await installation.pool.fetchval(f"SELECT count(*) FROM publishing_analytics WHERE {COVERED}")  # noqa: S608
+    assert found["cells"] == covered
 
 
+# Minutes of a month ago may be dropped at any time.
+COVERED = "(grain <> 'minute' OR window_start > now() - interval '5 days')"
 TAMPERINGS = {
     "a total": "UPDATE publishing_analytics SET total = total + 1 WHERE grain = 'hour' AND kind = 'opened'",
     "uniques": "UPDATE publishing_analytics SET uniques = 0 WHERE grain = 'day' AND uniques > 0",
-    "late": "UPDATE publishing_analytics SET late = late + 1 WHERE grain = 'minute'",
-    "a time": "UPDATE publishing_analytics SET last_at = last_at + interval '1 millisecond' WHERE grain = 'minute'",
+    "late": "UPDATE publishing_analytics SET late = late + 1 WHERE grain = 'hour'",
+    "a time": "UPDATE publishing_analytics SET last_at = last_at + interval '1 millisecond' WHERE grain = 'day'",
     "a missing cell": "DELETE FROM publishing_analytics WHERE grain = 'minute' AND kind = 'clicked'",
     "a cell too many": "INSERT INTO publishing_analytics SELECT grain, window_start, 99, run_id, channel_id, arm, kind,"
-    " verdict, total, uniques, late, revision, first_at, last_at FROM publishing_analytics",
+    " verdict, total, uniques, late, revision, first_at, last_at FROM publishing_analytics WHERE grain = 'day'",
 }
 
 
