@@ -99,8 +99,9 @@ class Readers:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """All that the rules may look at; sendings within the 90 days before ends_at."""
+    """What the rules may look at: outcomes from starts_at on, sendings and readers of the 90 days before ends_at."""
 
+    starts_at: dt.datetime
     ends_at: dt.datetime
     sendings: Sequence[Sending]
     outcomes: Sequence[Outcome]
@@ -108,7 +109,7 @@ class Evidence:
 
     @property
     def period(self) -> dict[str, str]:
-        """The period of the sendings and readers, as it is shown."""
+        """The period of sendings and readers, as it is shown."""
         return {"starts_at": (self.ends_at - LOOKBACK).isoformat(), "ends_at": self.ends_at.isoformat()}
 
 
@@ -218,7 +219,14 @@ def channel_underdelivers(evidence: Evidence) -> Iterable[Recommendation]:
         if is_enough and is_above(theirs, mine) and (theirs.ratio or 0) - (mine.ratio or 0) >= MIN_SUCCESS_GAP:
             yield Recommendation(
                 "channel_underdelivers",
-                {"sign": "success", "channel_id": one.channel_id, "success": _shown(mine), "others": _shown(theirs)},
+                {
+                    **evidence.period,
+                    "starts_at": evidence.starts_at.isoformat(),
+                    "sign": "success",
+                    "channel_id": one.channel_id,
+                    "success": _shown(mine),
+                    "others": _shown(theirs),
+                },
                 f"Look at the failures of channel {one.channel_id}: {mine.ratio or 0:.1%} of its deliveries succeed, "
                 f"{theirs.ratio or 0:.1%} on the others.",
             )

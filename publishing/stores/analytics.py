@@ -5,7 +5,7 @@ import datetime as dt
 from collections.abc import AsyncIterator
 from typing import Any
 
-from publishing.domain.windows import WIDTH_MS, Grain
+from publishing.domain.windows import GRAINS, WIDTH_MS, Grain
 from publishing.runtime.statements import load_statements
 from publishing.stores.availability import Pool
 
@@ -97,7 +97,17 @@ async def exported(
 async def totals(pool: Pool, query: EngagementQuery) -> list[dict[str, Any]]:
     """Sum the period by channel, kind and verdict, and by what the query tells apart; its kinds filter nothing here."""
     told = ["publication" in query.splits, "run" in query.splits, "arm" in query.splits]
-    return [dict(row) for row in await pool.fetch(SQL.totals, *_filters(query)[:5], *told)]
+    coarse = dataclasses.replace(query, grain=_coarsest(query))
+    return [dict(row) for row in await pool.fetch(SQL.totals, *_filters(coarse)[:5], *told)]
+
+
+def _coarsest(query: EngagementQuery) -> Grain:
+    """The widest windows that the period is made of: the same sums from fewer rows, which are kept longer, too."""
+    for grain in reversed(GRAINS):
+        width = dt.timedelta(milliseconds=WIDTH_MS[grain])
+        if not any((moment - _EPOCH) % width for moment in (query.starts_at, query.ends_at)):
+            return grain
+    return query.grain
 
 
 def _asked(query: EngagementQuery) -> list[Any]:

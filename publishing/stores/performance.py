@@ -61,7 +61,9 @@ async def evidence(pool: Pool, query: PerformanceQuery, ended: Sequence[Outcome]
     rows = await pool.fetch(SQL.readers, *_asked(long), sample, recent, MIN_MESSAGES)
     readers = [Readers(**row, sample_of=sample, bounced_active=bounced.pop(row["channel_id"], 0)) for row in rows]
     readers += [_only_bounced(channel_id, count) for channel_id, count in bounced.items()]
-    return Evidence(ends_at=query.ends_at, sendings=sendings, outcomes=list(ended), readers=readers)
+    return Evidence(
+        starts_at=query.starts_at, ends_at=query.ends_at, sendings=sendings, outcomes=list(ended), readers=readers
+    )
 
 
 def outcomes_by_channel(rows: Sequence[dict[str, Any]]) -> list[Outcome]:
