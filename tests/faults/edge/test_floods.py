@@ -8,7 +8,7 @@ protocol and no cap of a body, under which the same checks go red with a fractio
 import asyncio
 import contextlib
 import gzip
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -25,6 +25,8 @@ SOME_BODY = 2_304 * 65_536
 SOME_HEAD = 48_000_000
 GROWTH_BYTES = 2 * MAX_LINES_BYTES
 PART = b"a" * 65_536
+# A hundred megabytes of zeros, packed twice.
+BOMB = gzip.compress(gzip.compress(bytes(100_000_000)))
 SENT_WAIT_S = 20.0
 
 
@@ -89,7 +91,7 @@ def post(*headers: str, path: str = SUBSCRIBERS) -> bytes:
 
 
 CHUNKED = "Transfer-Encoding: chunked"
-FLOODS = {
+FLOODS: dict[str, tuple[int, Callable[[], Iterator[bytes]]]] = {
     "by length": (413, lambda: repeated(PART, GIGABYTE, opening=post(f"Content-Length: {GIGABYTE}"))),
     "by a length that only the route refuses": (
         413,
@@ -126,7 +128,6 @@ FLOODS = {
     "in the path": (431, lambda: repeated(PART, HEAD_FLOOD, opening=b"GET /")),
     "in empty lines": (431, lambda: repeated(b"\r\n" * 30_000, HEAD_FLOOD, opening=b"\r\n")),
 }
-BOMB = gzip.compress(gzip.compress(bytes(100_000_000)))
 
 
 @pytest.mark.parametrize("name", FLOODS)

@@ -146,7 +146,7 @@ async def test_a_trailer_is_no_header(api: ApiProcess) -> None:
 
 
 async def test_the_mutant_is_lenient(stock: ApiProcess) -> None:
-    """uvicorn's own protocol answers each request that the parser lets pass, so the check above goes red."""
+    """Uvicorn's own protocol answers each request that the parser lets pass, so the check above goes red."""
     for name, request in LENIENT.items():
         answer = await stock.ask(request, wait_s=0.3)
         with pytest.raises(AssertionError):

@@ -70,7 +70,7 @@ async def slow_reader(api: ApiProcess, number: int) -> float:
     loop = asyncio.get_running_loop()
     started_s = time.perf_counter()
     try:
-        client.setblocking(False)  # noqa: FBT003  - the name of the standard library
+        client.setblocking(False)
         await loop.sock_sendall(client, head("GET", "/api/v1/publishing/openapi.json", bearer()) * PIPELINED)
         await asyncio.sleep(ALL_CLOSED_S - 1)
         async with asyncio.timeout(1):
