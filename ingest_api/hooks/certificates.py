@@ -46,11 +46,12 @@ class HttpsCertificates:
 
     def __init__(self, context: ssl.SSLContext | None = None, *, wait_s: float = FETCH_WAIT_S) -> None:
         """Trust the system's authorities, or those of the context given."""
-        self._context = context or ssl.create_default_context()
+        self._context = context
         self._timeout = aiohttp.ClientTimeout(total=wait_s)
 
     async def fetch(self, url: str) -> bytes:
         """Return the body of a 200, at most 64 KiB; raises FetchError within 5 s."""
+        self._context = self._context or ssl.create_default_context()
         connector = aiohttp.TCPConnector(ssl=self._context, force_close=True)
         try:
             async with (

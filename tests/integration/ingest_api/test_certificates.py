@@ -17,7 +17,7 @@ from ingest_api.hooks.certificates import MAX_ANSWER_BYTES, FetchError, HttpsCer
 from publishing.runtime.clock import utc_now
 from tests.fakes.amazon import rsa_key
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.integration
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nPEM!"
 MOVED = b"HTTP/1.1 302 Found\r\nLocation: /other\r\nContent-Length: 0\r\n\r\n"
