@@ -8,7 +8,7 @@ WORKERS ?= 2
 TEST_WORKERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check check-shape check-tests fmt generate perf faults lock
+.PHONY: help demo test pages check check-shape check-tests fmt generate perf faults lock
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -21,6 +21,9 @@ test: $(READY) ## every test, with coverage (85 % overall, 95 % of the domain)
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup --cov --cov-report= $(PYTEST)
 	@$(BIN)/python -m coverage report
 	@$(BIN)/python -m coverage report --include='publishing/domain/*' --fail-under=95
+
+pages: $(READY) ## the dashboard in headless Chromium; pictures in build/pages
+	$(BIN)/python -m pytest tests/pages $(PYTEST)
 
 check: $(READY) ## style, types, imports, generated files, and the tests that need no service
 	@$(MAKE) --no-print-directory -j 2 check-shape check-tests

@@ -15,7 +15,8 @@ from publishing.runtime.valkey import live_channel, open_valkey
 from tests.pages.chromium import Page
 from tests.pages.conftest import SHOTS, House, serving, sign_in
 
-pytestmark = pytest.mark.pages
+# One browser is enough, also where several workers run the suite.
+pytestmark = [pytest.mark.pages, pytest.mark.xdist_group("pages")]
 
 READING = (Path(__file__).parent / "reading.js").read_text(encoding="utf-8")
 NARROW, WIDE = 390, 1440
