@@ -136,8 +136,10 @@ class BrokerFirst:
 
     def _is_near_end(self, shard: int) -> bool:
         """Whether the spool will be done with a shard at once, so that its next frames wait for that in memory."""
-        spool, is_closed = self._spool, self.breaker.state is BreakerState.CLOSED
-        return spool is not None and is_closed and spool.holds(shard) and spool.unsent <= NEAR_END_FRAMES
+        spool = self._spool
+        if spool is None or self.breaker.state is not BreakerState.CLOSED or not self._broker.is_open():
+            return False
+        return spool.holds(shard) and spool.unsent <= NEAR_END_FRAMES
 
     def _board(self, one: SpooledFrame) -> _Flight:
         loop = asyncio.get_running_loop()
@@ -246,6 +248,7 @@ class BrokerFirst:
                     self._show_state()
                     return
                 log.warning("spool.refused_by_broker", frames=len(left))
+            self._trip()
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
 

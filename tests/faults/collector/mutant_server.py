@@ -1,0 +1,43 @@
+"""The collector without one of its guards: `python mutant_server.py answer_first|exit_at_once` (negative controls)."""
+
+import asyncio
+import os
+import signal
+import sys
+
+from ingest_api import serve
+from ingest_api.durable import BrokerFirst
+
+HELD_BACK_S = 0.5
+
+
+def answer_first() -> None:
+    """Frames are answered as they come, and handed on half a second later."""
+    keep, later = BrokerFirst.keep, set()
+
+    async def keep_later(self: BrokerFirst, shard: int, frame: bytes) -> None:
+        await asyncio.sleep(HELD_BACK_S)
+        await keep(self, shard, frame)
+
+    async def hasty(self: BrokerFirst, shard: int, frame: bytes) -> None:
+        task = asyncio.create_task(keep_later(self, shard, frame))
+        later.add(task)
+        task.add_done_callback(later.discard)
+
+    BrokerFirst.keep = hasty  # type: ignore[method-assign]
+
+
+def exit_at_once() -> None:
+    """SIGTERM ends the process where it stands."""
+    start = serve.Server.startup
+
+    async def startup(self: serve.Server, sockets: object = None) -> None:
+        await start(self, sockets)  # type: ignore[arg-type]
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+
+    serve.Server.startup = startup  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    {"answer_first": answer_first, "exit_at_once": exit_at_once}[sys.argv[1]]()
+    serve.main()
