@@ -23,6 +23,8 @@ MAX_EVENTS = 200
 # Some 5 s of 5,000 hits a second: beyond it a hit is dropped at once instead of waiting.
 MAX_WAITING = 25_000
 IDS_AT_ONCE = 256
+# An event begins with its id: that of a hit without a reader chooses its shard.
+_SPREAD_BYTES = 4
 
 _Batch: TypeAlias = tuple[list[bytes], list[asyncio.Future[bool]]]
 """The packed hits of one shard that will share a frame, and those who wait for it."""
@@ -93,24 +95,34 @@ class Collector:
         except SchemaError as error:
             log.warning("collector.unencodable", error=str(error))
             return False
-        loop = asyncio.get_running_loop()
-        kept: asyncio.Future[bool] = loop.create_future()
-        shard = shard_of(hit.destination, self._shards)
-        batch = self._open.get(shard)
-        if batch is None:
-            batch = self._open[shard] = ([], [])
-            if self._timer is None:
-                self._timer = loop.call_later(self.linger_s, self._flush)
-        batch[0].append(packed)
-        batch[1].append(kept)
-        self._waiting += 1
-        if len(batch[0]) >= MAX_EVENTS:
-            self._close(shard)
+        kept: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        shard = self._shard(hit, packed)
+        events, waiters = self._batch(shard)
+        waiters.append(kept)
+        self._add(shard, events, packed)
         return await kept
 
     async def record_many(self, hits: Sequence[Hit]) -> bool:
         """Return True once all the hits are durable, False when any of them is not known to be."""
-        return all(await asyncio.gather(*(self.record(hit) for hit in hits)))
+        if self._waiting + len(hits) > MAX_WAITING:
+            return False
+        try:
+            packed = [self._packed(hit) for hit in hits]
+        except SchemaError as error:
+            log.warning("collector.unencodable", error=str(error))
+            return False
+        loop = asyncio.get_running_loop()
+        joined: dict[int, list[bytes]] = {}
+        kept: list[asyncio.Future[bool]] = []
+        for hit, event in zip(hits, packed, strict=True):
+            shard = self._shard(hit, event)
+            events, waiters = self._batch(shard)
+            if joined.get(shard) is not events:  # one answer a frame is waited for, however many hits are in it
+                joined[shard] = events
+                kept.append(loop.create_future())
+                waiters.append(kept[-1])
+            self._add(shard, events, event)
+        return all([await one for one in kept])
 
     async def drain(self) -> None:
         """Send what is gathered and wait until each frame is kept or given up."""
@@ -119,6 +131,25 @@ class Collector:
             self._flush()
         while self._sending:
             await asyncio.wait(self._sending)
+
+    def _shard(self, hit: Hit, packed: bytes) -> int:
+        """Return the shard of a hit; those of nobody are spread by their ids, and the same id goes to the same."""
+        return shard_of(hit.destination or int.from_bytes(packed[:_SPREAD_BYTES]), self._shards)
+
+    def _batch(self, shard: int) -> _Batch:
+        """Return the frame that is being gathered for a shard."""
+        batch = self._open.get(shard)
+        if batch is None:
+            batch = self._open[shard] = ([], [])
+            if self._timer is None:
+                self._timer = asyncio.get_running_loop().call_later(self.linger_s, self._flush)
+        return batch
+
+    def _add(self, shard: int, events: list[bytes], packed: bytes) -> None:
+        events.append(packed)
+        self._waiting += 1
+        if len(events) >= MAX_EVENTS:
+            self._close(shard)
 
     def _flush(self) -> None:
         """Close the frames of all shards at once: they share one request to the broker."""

@@ -64,7 +64,7 @@ async def test_a_full_frame_does_not_linger() -> None:
     durable = KeepingDurable()
     gathering = collector(durable, linger_s=60)
     async with asyncio.timeout(5):
-        await asyncio.gather(*(gathering.record(hit(0)) for _ in range(2 * MAX_EVENTS)))
+        await asyncio.gather(*(gathering.record(hit(4)) for _ in range(2 * MAX_EVENTS)))
     assert [len(decode_frame(frame).events) for _, frame in durable.frames] == [MAX_EVENTS, MAX_EVENTS]
 
 
@@ -108,6 +108,17 @@ async def test_an_id_from_outside_is_kept() -> None:
     assert [int(first["flags"]), int(second["flags"])] == [3, 2]
 
 
+async def test_hits_of_nobody_are_spread_by_their_ids() -> None:
+    """Hits without a reader go to every shard, and the same id from outside always to the same."""
+    durable = KeepingDurable()
+    await collector(durable).record_many([hit(0) for _ in range(100)])
+    assert sorted(shard for shard, _ in durable.frames) == [0, 1, 2, 3]
+    again = KeepingDurable()
+    for _ in range(5):
+        await collector(again).record(dataclasses.replace(hit(0), event_id=b"sixteen bytes id"))
+    assert len({shard for shard, _ in again.frames}) == 1
+
+
 async def test_many_are_durable_together() -> None:
     """Several hits are True once the frames of every shard are kept, and False when one of them is not."""
     held = HeldDurable()
@@ -118,6 +129,9 @@ async def test_many_are_durable_together() -> None:
     assert await task is True
     assert sorted(shard for shard, _ in held.frames) == [0, 1, 2, 3]
     assert await collector(AwayDurable()).record_many([hit(1), hit(2)]) is False
+    kept = KeepingDurable()
+    assert await collector(kept).record_many([hit(4)] * (2 * MAX_EVENTS + 1)) is True
+    assert [len(decode_frame(frame).events) for _, frame in kept.frames] == [MAX_EVENTS, MAX_EVENTS, 1]
     assert await collector(AwayDurable()).record_many([]) is True
 
 
