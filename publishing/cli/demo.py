@@ -128,8 +128,9 @@ async def _judge(show: Demonstration, progress: Progress) -> int:
 async def _until_interrupted(show: Demonstration) -> None:
     typer.echo("\nStill running; end it with Ctrl-C.")
     for name, address in show.facts["urls"].items():
-        typer.echo(f"  {name:8} {address}")
-    typer.echo(f"  token    {show.installation.token('admin')}")
+        typer.echo(f"  {name:9} {address}")
+    for role in ("reader", "admin"):
+        typer.echo(f"  {role:9} {show.installation.token(role)}")
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -181,7 +181,11 @@ class Demonstration:
             "dlq": facts["dead letters"]["dlq"],
             "windows": summary.windows(cells),
             "restarts": {name: child.restarts for name, child in self.supervisor.children.items()},
-            "urls": {"api": self.installation.api_url, **self.simulators.urls},
+            "urls": {
+                "api": self.installation.api_url,
+                "dashboard": f"{self.installation.api_url}/dashboard",
+                **self.simulators.urls,
+            },
             "checks": {verdict.name: {"holds": verdict.holds, "found": verdict.found} for verdict in verdicts},
         }
 
