@@ -75,6 +75,7 @@ def configured(settings: Settings, protocol: type[asyncio.Protocol]) -> uvicorn.
         host=settings.api_host,
         port=settings.api_port,
         loop="uvloop",
+        interface="asgi3",
         http=protocol,
         ws="none",
         access_log=False,
