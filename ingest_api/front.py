@@ -55,7 +55,7 @@ _PIXEL_BODY: Final = {"type": "http.response.body", "body": PIXEL}
 MAX_FORM_BYTES = 8_192
 _ONE_CLICK = re.compile(
     rb"(?:^|&)List-Unsubscribe=One-Click(?:&|\r?\n|$)|"
-    rb"name=\"?List-Unsubscribe\"?[^\r\n]*\r?\n(?:[^\r\n]+\r?\n)*\r?\nOne-Click\r?\n",
+    rb"name=\"?List-Unsubscribe\"?[^\r\n]*\r?\n(?:[^\r\n]+\r?\n){0,8}\r?\nOne-Click\r?\n",
     re.IGNORECASE,
 )
 _PREFIXES: Final = frozenset({"/o/", "/c/", "/u/"})

@@ -10,7 +10,7 @@ from schemas.messages import ContentSubmitted
 
 TAG = re.compile(r"<[^>]{0,2000}>")
 LINK = re.compile(r"<a[\s>]|https?://", re.IGNORECASE)
-SENTENCE_END = re.compile(r"[.!?…。]+(?:\s|$)")
+SENTENCE_END = re.compile(r"(?<![.!?…。])[.!?…。]+(?:\s|$)")
 WORD = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*")
 VOWELS = re.compile(r"[aeiouyàâäéèêëîïôöùûüáíóúãõ]+", re.IGNORECASE)
 

@@ -12,7 +12,8 @@ from publishing.runtime.correlation import CORRELATION
 from publishing.runtime.settings import Settings
 
 # Whatever looks like an address, or like a reader's token, is replaced: the last net, not the first.
-ADDRESS = re.compile(r"[^\s@<>\"']+@[^\s@<>\"']+\.[^\s@<>\"']+")
+# It begins only where a word does: else a long word without an @ would be searched from each of its letters.
+ADDRESS = re.compile(r"(?<![^\s@<>\"'])[^\s@<>\"']+@[^\s@<>\"']+\.[^\s@<>\"']+")
 TOKEN = re.compile(r"/(o|c|u)/[A-Za-z0-9_\-/]{16,}")
 Event = MutableMapping[str, Any]
 
