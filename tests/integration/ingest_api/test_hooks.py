@@ -149,10 +149,7 @@ async def events_of(records: Records, count: int | None = None) -> list[tuple[An
 
 
 async def test_every_destination_is_found(installation: Installation, records: Records) -> None:
-    """Of a message to several the one it was delivered to is known whole, another by the address; others are counted.
-
-    Each known one is suppressed at once, without any stream.
-    """
+    """Of several recipients each that is known has its event and is suppressed at once; a stranger is counted."""
     one = installation
     before = counted("hook_events_total", provider="ses", kind="bounced", outcome="unknown")
     addresses = ["reader1@EXAMPLE.com", "reader2@example.com", "stranger@example.com"]
