@@ -2,14 +2,14 @@
 
 import contextlib
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
 
 from ingest_api.bodies import shape_error
 from ingest_api.collector import Hit
-from ingest_api.judging import Judge, hit_of
+from ingest_api.judging import Case, Judge, hit_of
 from ingest_api.limits import BodyTooLargeError, read_body
 from ingest_api.problems import MEDIA_TYPE, FieldError, ProblemError, invalid
 from ingest_api.resources import Resources
@@ -142,62 +142,83 @@ class _RefusedError(Exception):
         self.message = message
 
 
+class _Letter(NamedTuple):
+    """What the tokens of an event say: the kind, whose letter it is, what was clicked, and the case for the judge."""
+
+    kind: EngagementKind
+    reader: ReaderLink
+    article: ArticleLink | None
+    case: Case
+    source: str
+
+
 class _Counting:
-    """Makes the hits of one batch; each distinct token is verified once."""
+    """Makes the hits of one batch; what the same tokens say is found out once."""
 
     def __init__(self, resources: Resources, judge: Judge, visitor: Visitor, at_ms: int) -> None:
         self._ring = resources.tracking
         self._judge = judge
         self._visitor = visitor
         self._at_ms = at_ms
-        self._readers: dict[tuple[str, str], ReaderLink | None] = {}
-        self._articles: dict[str, ArticleLink | None] = {}
+        self._letters: dict[tuple[str, str, str | None], _Letter | _RefusedError | None] = {}
+        self._readers: dict[tuple[str, str], ReaderLink] = {}
+        self._articles: dict[str, ArticleLink] = {}
 
     def hit(self, event: BeaconEvent) -> Hit | None:
         """Return the hit of an event, None where the policy counts none; raises _RefusedError."""
-        reader = self._reader(event.kind, event.reader)
-        if reader is None:
-            raise _RefusedError("reader", "is no token of this kind")
-        article = self._article_of(event, reader)
-        if not self._judge.is_counted(reader):
+        tokens = (event.kind, event.reader, event.article)
+        if tokens not in self._letters:
+            try:
+                self._letters[tokens] = self._letter(*tokens)
+            except _RefusedError as error:
+                self._letters[tokens] = error
+        letter = self._letters[tokens]
+        if letter is None:
             return None
+        if isinstance(letter, _RefusedError):
+            raise letter
+        kind, reader, article, case, source = letter
         at_ms = self._at_ms if event.occurred_at is None else event.occurred_at
         # Events that waited in the page are judged by when they happened: together they are no burst.
-        judged = self._judge.hit(self._visitor, reader, article, min(at_ms, self._at_ms))
-        kind = EngagementKind.OPENED if event.kind == "opened" else EngagementKind.CLICKED
-        return hit_of(kind, at_ms, reader, judged, article, event_id=_id_of(judged[0], reader, event.id))
+        judgement = self._judge.judgement(case, min(at_ms, self._at_ms))
+        judged = (case.destination, judgement)
+        return hit_of(kind, at_ms, reader, judged, article, event_id=outside_id(source, event.id))
 
-    def _reader(self, kind: str, token: str) -> ReaderLink | None:
-        key = (kind, token)
-        if key not in self._readers:
+    def _letter(self, kind: str, reader_token: str, article_token: str | None) -> _Letter | None:
+        reader = self._reader(kind, reader_token)
+        article = None
+        if kind == "clicked":
+            article = self._article(article_token or "")
+            if article.run_id != reader.run_id:
+                raise _RefusedError("article", "is no link of the reader's letter")
+        elif article_token is not None:
+            raise _RefusedError("article", "belongs to a click")
+        if not self._judge.is_counted(reader):
+            return None
+        case = self._judge.case(self._visitor, reader, article)
+        return _Letter(EngagementKind(kind), reader, article, case, _source_of(case.destination, reader))
+
+    def _reader(self, kind: str, token: str) -> ReaderLink:
+        if (kind, token) not in self._readers:
             purpose = Purpose.OPEN if kind == "opened" else Purpose.CLICK
             try:
-                self._readers[key] = verify_reader(self._ring, purpose, token)
-            except LinkError:
-                self._readers[key] = None
-        return self._readers[key]
+                self._readers[kind, token] = verify_reader(self._ring, purpose, token)
+            except LinkError as error:
+                raise _RefusedError("reader", "is no token of this kind") from error
+        return self._readers[kind, token]
 
-    def _article_of(self, event: BeaconEvent, reader: ReaderLink) -> ArticleLink | None:
-        if event.kind == "opened":
-            if event.article is not None:
-                raise _RefusedError("article", "belongs to a click")
-            return None
-        token = event.article or ""
+    def _article(self, token: str) -> ArticleLink:
         if token not in self._articles:
             try:
                 self._articles[token] = verify_article(self._ring, token)
-            except LinkError:
-                self._articles[token] = None
-        article = self._articles[token]
-        if article is None or article.run_id != reader.run_id:
-            raise _RefusedError("article", "is no link of the reader's letter")
-        return article
+            except LinkError as error:
+                raise _RefusedError("article", "is no link") from error
+        return self._articles[token]
 
 
-def _id_of(destination: int, reader: ReaderLink, number: str) -> bytes:
-    """Return the event's id; where the reader is withheld it is of the run alone, as nothing may lead to the reader."""
-    source = f"beacon/{destination}" if destination != ANONYMOUS_DESTINATION else f"beacon/run/{reader.run_id}"
-    return outside_id(source, number)
+def _source_of(destination: int, reader: ReaderLink) -> str:
+    """Return what ids are apart by; where the reader is withheld the run alone, as nothing may lead to the reader."""
+    return f"beacon/{destination}" if destination != ANONYMOUS_DESTINATION else f"beacon/run/{reader.run_id}"
 
 
 async def _read(method: str, headers: Headers, receive: Receive) -> tuple[list[tuple[int, BeaconEvent]], list[Refusal]]:

@@ -1,7 +1,7 @@
 """Owns what is remembered of hits for a few minutes, so that a machine that opens a whole letter is known by it."""
 
 from collections import OrderedDict
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ingest_api.collector import Hit
 from publishing.domain.links import HONEYPOT_LINK, ArticleLink, ReaderLink
@@ -76,6 +76,20 @@ class Memory:
         return FLAG_HONEYPOT
 
 
+class Case(NamedTuple):
+    """Hits on one link by one visitor: the number that they are recorded with, and the evidence that they share.
+
+    `delivery` is None where the reader is withheld: nothing is remembered of nobody.
+    """
+
+    visitor: Visitor
+    destination: int
+    delivery: int | None
+    flags: int
+    link: _Link | None
+    sent_at_s: int
+
+
 class Judge:
     """Judges hits and withholds what the policy and the reader do not want kept; nothing of it needs a service."""
 
@@ -93,38 +107,50 @@ class Judge:
         """Whether opens and clicks of this letter are recorded: under the policy `off` none is."""
         return bool(stricter(reader.policy, self._policy))
 
+    def case(self, visitor: Visitor, reader: ReaderLink, article: ArticleLink | None = None) -> Case:
+        """Return what is known of hits on a link before their time is."""
+        policy = stricter(reader.policy, self._policy)
+        destination, flags = kept_of(policy, reader.destination, is_private=visitor.is_private)
+        if article is not None and article.link == HONEYPOT_LINK:
+            flags |= FLAG_HONEYPOT
+        return Case(
+            visitor,
+            destination,
+            _number(reader) if destination != ANONYMOUS_DESTINATION else None,
+            flags | visitor.flags,
+            (article.content_id, article.link) if article is not None else None,
+            reader.sent_at_s,
+        )
+
+    def judgement(self, case: Case, now_ms: int) -> Judgement:
+        """Judge a hit, by what was remembered of its letter too."""
+        visitor, _, delivery, flags, link, sent_at_s = case
+        flags |= _soon(sent_at_s, now_ms)
+        if delivery is not None:
+            if link is not None:
+                if flags & FLAG_HONEYPOT:
+                    self._memory.trap(delivery, now_ms)
+                flags |= self._memory.follow(delivery, link, now_ms)
+            flags |= self._memory.trapped(delivery, now_ms)
+        return judgement_of(visitor.agent, visitor.network, flags)
+
     def hit(
         self, visitor: Visitor, reader: ReaderLink, article: ArticleLink | None, now_ms: int
     ) -> tuple[int, Judgement]:
         """Return the destination that an open or a click is recorded with, and the judgement on it."""
-        policy = stricter(reader.policy, self._policy)
-        destination, flags = kept_of(policy, reader.destination, is_private=visitor.is_private)
-        flags |= visitor.flags | _soon(reader, now_ms)
-        if article is not None and article.link == HONEYPOT_LINK:
-            flags |= FLAG_HONEYPOT
-        if destination != ANONYMOUS_DESTINATION:
-            flags |= self._remembered(reader, article, flags, now_ms)
-        return destination, judgement_of(visitor.agent, visitor.network, flags)
+        case = self.case(visitor, reader, article)
+        return case.destination, self.judgement(case, now_ms)
 
     def leaving(self, visitor: Visitor, reader: ReaderLink, now_ms: int) -> Judgement:
         """Return the judgement on an unsubscription, which is done for whoever asks."""
         delivery = _number(reader)
-        flags = visitor.flags | _soon(reader, now_ms) | self._memory.trapped(delivery, now_ms)
+        flags = visitor.flags | _soon(reader.sent_at_s, now_ms) | self._memory.trapped(delivery, now_ms)
         flags |= self._memory.follow(delivery, _LEAVING, now_ms)
         return judgement_of(visitor.agent, visitor.network, flags)
 
     def look(self, reader: ReaderLink, now_ms: int) -> None:
         """Remember that the page to unsubscribe was opened: it is one more link of the letter."""
         self._memory.follow(_number(reader), _LEAVING, now_ms)
-
-    def _remembered(self, reader: ReaderLink, article: ArticleLink | None, flags: int, now_ms: int) -> int:
-        delivery = _number(reader)
-        if article is None:
-            return self._memory.trapped(delivery, now_ms)
-        if flags & FLAG_HONEYPOT:
-            self._memory.trap(delivery, now_ms)
-        burst = self._memory.follow(delivery, (article.content_id, article.link), now_ms)
-        return burst | self._memory.trapped(delivery, now_ms)
 
 
 def hit_of(
@@ -170,11 +196,9 @@ def _number(reader: ReaderLink) -> int:
     return (reader.run_id << 94) | (reader.channel_id << 64) | reader.destination
 
 
-def _soon(reader: ReaderLink, now_ms: int) -> int:
+def _soon(sent_at_s: int, now_ms: int) -> int:
     """Return FLAG_SOON within 2 s of the send, whose second the link says."""
-    if not reader.sent_at_s:
-        return 0
-    return FLAG_SOON if -SKEW_MS <= now_ms - reader.sent_at_s * 1_000 < SOON_MS else 0
+    return FLAG_SOON if sent_at_s and -SKEW_MS <= now_ms - sent_at_s * 1_000 < SOON_MS else 0
 
 
 def _forget(remembered: OrderedDict[int, Any], limit: int) -> None:
