@@ -1,0 +1,169 @@
+"""POST /e, a batch of 50 in the broker before the answer, beside FastAPI models and a send an event (server CPU)."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import random
+import sys
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from perf.load.servers import OURS, Server, free_port, load, running
+from perf.load.site import AGENTS, SENT_AGO_S, Site, opened
+from publishing.domain.keys import KeyRing
+from publishing.domain.links import Purpose, sign_article, sign_reader
+from publishing.runtime.clock import now_ms
+from topics.catalog import CONTENT_SUBMITTED
+
+PEER = "FastAPI list[Model] and one aiokafka send an event"
+AT_LEAST, AIM = 5.0, 10.0
+EVENTS = 50
+BATCHES = 400
+WARM_UP = 100
+ARTICLES = 10
+PEER_APPLICATION = "perf.peers.beacon_api:app"
+
+
+def numbers_of(chance: random.Random) -> dict[str, int]:
+    """The numbers of one reader's letter."""
+    return {"run_id": 77, "publication_id": 12, "channel_id": 3, "destination": chance.randint(1, 20_000)}
+
+
+def request_of(path: str, batch: object, agent: str) -> bytes:
+    """A POST of JSON."""
+    body = json.dumps(batch).encode()
+    return (
+        f"POST {path} HTTP/1.1\r\nHost: links.example.org\r\nUser-Agent: {agent}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    ).encode() + body
+
+
+def our_batches(ring: KeyRing, *, seed: int = 43) -> list[bytes]:
+    """What readers' pages report: each batch is of one reader, half opens and half clicks on ten articles."""
+    chance, at_ms = random.Random(seed), now_ms()
+    articles = [
+        sign_article(ring, run_id=77, content_id=one + 1, link=1, url=f"https://news.example/articles/{one}?a=1")
+        for one in range(ARTICLES)
+    ]
+    requests = []
+    for number in range(BATCHES):
+        letter = numbers_of(chance)
+        signed = {
+            purpose: sign_reader(ring, purpose=purpose, sent_at_s=at_ms // 1_000 - SENT_AGO_S, **letter)
+            for purpose in (Purpose.OPEN, Purpose.CLICK)
+        }
+        events: list[dict[str, object]] = []
+        for place in range(EVENTS):
+            event: dict[str, object] = {"id": f"{number}-{place}", "occurred_at": at_ms - place * 20_000}
+            if place % 2:
+                event |= {"kind": "clicked", "reader": signed[Purpose.CLICK], "article": articles[place % ARTICLES]}
+            else:
+                event |= {"kind": "opened", "reader": signed[Purpose.OPEN]}
+            events.append(event)
+        requests.append(request_of("/e", {"events": events}, chance.choice(AGENTS)))
+    return requests
+
+
+def peer_batches(*, seed: int = 43) -> list[bytes]:
+    """The same batches with the numbers in place of the tokens."""
+    chance, at_ms = random.Random(seed), now_ms()
+    requests = []
+    for number in range(BATCHES):
+        letter = numbers_of(chance)
+        events = [
+            {"id": f"{number}-{place}", "kind": "clicked" if place % 2 else "opened", **letter}
+            | {"content_id": place % ARTICLES + 1, "link": 1, "occurred_at": at_ms - place * 20_000}
+            for place in range(EVENTS)
+        ]
+        requests.append(request_of("/events", events, chance.choice(AGENTS)))
+    return requests
+
+
+async def sent_by_peer(site: Site) -> int:
+    """How many events the peer has in its topic: one a record."""
+    topic = site.installation.topic_prefix + CONTENT_SUBMITTED.name
+    consumer = AIOKafkaConsumer(bootstrap_servers=site.installation.addresses.kafka, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        places = [TopicPartition(topic, one) for one in range(CONTENT_SUBMITTED.partition_count(1))]
+        ends = await consumer.end_offsets(places)
+        return sum(ends.values())
+    finally:
+        await consumer.stop()
+
+
+def cpu_us(server: Server, requests: str, arguments: argparse.Namespace, batches: int) -> float:
+    """CPU time of the server's process for one event, microseconds; an answer that is no success ends the bench."""
+    before_s = server.cpu_s()
+    result = load(server.port, arguments.folder / requests, count=batches, connections=arguments.connections)
+    answered = sum(result["statuses"].get(status, 0) for status in ("200", "202"))
+    if answered != batches:
+        sys.exit(f"not all of {batches} batches were answered well: {result}")
+    return (server.cpu_s() - before_s) / (batches * EVENTS) * 1e6
+
+
+async def measure(site: Site, arguments: argparse.Namespace) -> tuple[list[tuple[float, float]], int]:
+    """The CPU time of both in each pair, and the events that each was sent in all."""
+    site.write("ours", our_batches(site.ring))
+    site.write("peer", peer_batches())
+    arguments.folder = site.folder
+    pairs, sent = [], 0
+    port, log = free_port(), site.folder / "servers.log"
+    options = ["--loop", "uvloop", "--http", "httptools", "--ws", "none", "--no-access-log", "--log-level", "warning"]
+    command = ["-m", "uvicorn", PEER_APPLICATION, "--port", str(port), "--backlog", "4096", *options]
+    with contextlib.ExitStack() as stack:
+        ours = stack.enter_context(running(OURS, site.variables, site.port, log))
+        peer = stack.enter_context(running(command, site.variables, port, log))
+        for number in range(arguments.pairs + 1):
+            batches = arguments.count if number else min(arguments.count, WARM_UP)
+            pair = (cpu_us(ours, "ours", arguments, batches), cpu_us(peer, "peer", arguments, batches))
+            sent += batches * EVENTS
+            if number:
+                pairs.append(pair)
+    return pairs, sent
+
+
+def middle(values: list[float]) -> float:
+    """The median."""
+    return sorted(values)[len(values) // 2]
+
+
+async def run(arguments: argparse.Namespace) -> int:
+    """Measure and print; 1 below AT_LEAST, or when a log does not hold what was accepted."""
+    async with opened() as site:
+        pairs, sent = await measure(site, arguments)
+        ours, theirs = await site.events(), await sent_by_peer(site)
+    ratios = [peer / mine for mine, peer in pairs]
+    is_checked = ours == theirs == sent
+    summary = {
+        "bench": "beacon",
+        "unit": "us of the server's CPU an event",
+        "ours": round(middle([mine for mine, _ in pairs]), 2),
+        "beside": {PEER: round(middle([peer for _, peer in pairs]), 2)},
+        "ratio": {PEER: round(middle(ratios), 2)},
+        "pairs": len(pairs),
+        "spread": [round(min(ratios), 2), round(max(ratios), 2)],
+        "checked": is_checked,
+        "at_least": AT_LEAST,
+        "aim": AIM,
+    }
+    print(f"{sent} events accepted of each; in the logs: ours {ours}, peer {theirs}")
+    print(f"ours {summary['ours']} us an event, {PEER} {middle([peer for _, peer in pairs]):.1f} us")
+    print(json.dumps(summary))
+    return 0 if middle(ratios) >= AT_LEAST and is_checked else 1
+
+
+def main() -> int:
+    """Read the command line and run."""
+    parser = argparse.ArgumentParser(prog="perf beacon", description=__doc__)
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--count", type=int, default=1_000, help="batches of one round")
+    parser.add_argument("--connections", type=int, default=32)
+    return asyncio.run(run(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
