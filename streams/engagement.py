@@ -15,7 +15,7 @@ from publishing.runtime.correlation import header
 from publishing.runtime.failpoints import failpoint
 from publishing.runtime.logs import get_logger
 from publishing.runtime.settings import Settings
-from publishing.stores.engagement import Advance, Applied, RepeatedIdError, apply_partitions, load_positions
+from publishing.stores.engagement import Advance, Applied, RepeatedIdError, apply_partitions, known_ids, load_positions
 from publishing.stores.offsets import Place
 from schemas.errors import MalformedPayloadError
 from schemas.frame_runs import decode_frames
@@ -94,6 +94,7 @@ class Engagement:
         self._app = app
         self._live = live
         self._watermarks: dict[Place, int] = {}
+        self._meets_repeats = False
         app.fence.load_with(self.load)
         self._guard = app.guard(decode)
 
@@ -119,8 +120,6 @@ class Engagement:
                 parts = self._parts(taken)
                 if parts is None or (parts and not await self._write(parts, presume_new=True)):
                     return False
-        except RepeatedIdError:
-            return False
         except Exception as error:  # noqa: BLE001 - nothing may leave an agent's body: Faust would drop the batch
             metrics.RETRIES.labels(NAME).inc()
             log.warning("batch.divided", error=type(error).__name__)
@@ -159,18 +158,34 @@ class Engagement:
         return await self._write([part], presume_new=False)
 
     async def _write(self, parts: Sequence[Part], *, presume_new: bool) -> bool:
-        places = [part.advance.place for part in parts]
-        marks = [self._watermarks.get(place, NO_WATERMARK) for place in places]
-        folded = fold_stretches([part.stretch for part in parts], marks, presume_new=presume_new)
+        folded = await self._fold(parts, presume_new=presume_new)
         failpoint("engagement.before_commit")
         advances = [part.advance for part in parts]
-        applied = await apply_partitions(self._app.pool, advances, folded, presumed_new=presume_new)
+        try:
+            applied = await apply_partitions(self._app.pool, advances, folded, presumed_new=presume_new)
+        except RepeatedIdError:
+            if self._meets_repeats:
+                raise
+            self._meets_repeats = True
+            return await self._write(parts, presume_new=presume_new)
         failpoint("engagement.after_commit")
         if not applied.is_held:
             return False
+        places = [part.advance.place for part in parts]
         self._watermarks.update(zip(places, folded.watermarks_ms, strict=True))
         self._applied(folded, applied)
         return True
+
+    async def _fold(self, parts: Sequence[Part], *, presume_new: bool) -> Folded:
+        """Fold, without what the database has counted already: it is asked only while repeats come."""
+        marks = [self._watermarks.get(part.advance.place, NO_WATERMARK) for part in parts]
+        stretches = [part.stretch for part in parts]
+        folded = fold_stretches(stretches, marks, presume_new=presume_new)
+        if not presume_new or not self._meets_repeats or not folded.ids["unit"]:
+            return folded
+        known = await known_ids(self._app.pool, folded.ids)
+        self._meets_repeats = bool(known)
+        return fold_stretches(stretches, marks, presume_new=True, known=known) if known else folded
 
     def _applied(self, folded: Folded, applied: Applied) -> None:
         metrics.LATE_EVENTS.inc(folded.late_events)

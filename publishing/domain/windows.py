@@ -31,6 +31,8 @@ from schemas.messages import EngagementKind, Verdict
 Columns: TypeAlias = dict[str, list[Any]]
 Rows: TypeAlias = npt.NDArray[np.void]
 Times: TypeAlias = npt.NDArray[np.int64]
+# What is deduplicated: the UTC day it is of, in ms, and its id.
+Key: TypeAlias = tuple[int, bytes]
 
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 # Receipts pass SNS and a collector's spool; nearly all are there within minutes. No setting: two values of it in one
@@ -151,13 +153,20 @@ def fold(frames: Sequence[Frame], watermark_ms: int) -> Folded:
     return fold_stretches([stretch_of(frames)], [watermark_ms])
 
 
-def fold_stretches(stretches: Sequence[Stretch], watermarks_ms: Sequence[int], *, presume_new: bool = False) -> Folded:
+def fold_stretches(
+    stretches: Sequence[Stretch],
+    watermarks_ms: Sequence[int],
+    *,
+    presume_new: bool = False,
+    known: frozenset[Key] = frozenset(),
+) -> Folded:
     """Fold stretches of several partitions, each on top of its watermark, into one batch.
 
     `presume_new` folds what has an id with all the rest: for a statement that fails as a whole if an id is known.
+    What has one of the `known` ids has been counted before.
     """
     log = _log_of(stretches)
-    units = _Units(log)
+    units = _Units(log, known)
     marks, watermarks = _marks(stretches, log, watermarks_ms)
     counted = slice(None) if units.kept.all() else np.flatnonzero(units.kept)
     events, times, marks = log.events[counted], log.times[counted], marks[counted]
@@ -236,11 +245,12 @@ def _marks(stretches: Sequence[Stretch], log: _Log, watermarks_ms: Sequence[int]
 class _Units:
     """Which id decides whether an event counts: none (unit 0), its own, or its frame's; repeats in the batch go."""
 
-    def __init__(self, log: _Log) -> None:
+    def __init__(self, log: _Log, counted: frozenset[Key]) -> None:
         self.of = np.zeros(len(log.events), np.int64)
         self.kept = np.ones(len(log.events), np.bool_)
         self.repeated_events = self.repeated_frames = 0
-        self._known: dict[tuple[int, bytes], int] = {}
+        self._counted = counted
+        self._known: dict[Key, int] = {}
         outside = (log.events["flags"] & OUTSIDE_ID) != 0
         bounds = np.searchsorted(log.frame, np.arange(len(log.recorded_at_ms) + 1)).tolist() if log.frame_ids else []
         for number, name in log.frame_ids.items():
@@ -257,16 +267,16 @@ class _Units:
             "event_id": [name for _, name in self._known],
         }
 
-    def _take_frame(self, key: tuple[int, bytes], mine: slice, outside: npt.NDArray[np.bool_]) -> None:
-        if key in self._known:
+    def _take_frame(self, key: Key, mine: slice, outside: npt.NDArray[np.bool_]) -> None:
+        if key in self._known or key in self._counted:
             self.kept[mine] = outside
             self.repeated_frames += 1
             return
         self._known[key] = len(self._known) + 1
         self.of[mine][~outside] = self._known[key]
 
-    def _take_event(self, key: tuple[int, bytes], place: int) -> None:
-        if key in self._known:
+    def _take_event(self, key: Key, place: int) -> None:
+        if key in self._known or key in self._counted:
             self.kept[place] = False
             self.repeated_events += 1
             return

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import asyncpg
 
-from publishing.domain.windows import DIMENSIONS, NO_WATERMARK, Columns, Folded
+from publishing.domain.windows import DIMENSIONS, NO_WATERMARK, Columns, Folded, Key
 from publishing.runtime.statements import load_statements
 from publishing.stores.offsets import Place, Pool
 from topics.catalog import SUBSCRIBER_CHANGED
@@ -57,6 +57,12 @@ async def load_positions(pool: Pool, consumer: str, places: Sequence[Place]) -> 
         )
         for row in rows
     }
+
+
+async def known_ids(pool: Pool, ids: Columns) -> frozenset[Key]:
+    """Which of a folded batch's ids have been counted before."""
+    rows = await pool.fetch(SQL.known, ids["day_ms"], ids["event_id"])
+    return frozenset((row["day_ms"], row["event_id"]) for row in rows)
 
 
 def statement(*, presumed_new: bool, ends: bool, links_from: int | None = None) -> str:

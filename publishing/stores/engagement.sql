@@ -11,6 +11,11 @@ INSERT INTO stream_offsets (consumer, topic, partition, next_offset)
 SELECT $1::text, $2::text, partition, 0 FROM unnest($3::int[]) AS p (partition) ORDER BY partition
 ON CONFLICT (consumer, topic, partition) DO NOTHING
 
+-- name: known
+-- Of the ids of a batch ($1 day in ms, $2 id) those that are stored.
+SELECT i.day_ms, i.event_id FROM unnest($1::bigint[], $2::bytea[]) AS i (day_ms, event_id)
+JOIN publishing_event_ids e ON e.day = date '1970-01-01' + (i.day_ms / 86400000)::int AND e.event_id = i.event_id
+
 -- name: fence
 -- The first part of one statement. $1 consumer, $2 topic, and by partition: $3 partitions, $4 expected, $5 after,
 -- $6 watermarks in ms or null. Either every partition is where it is expected, or nothing at all is written.

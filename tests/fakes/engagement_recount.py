@@ -43,9 +43,17 @@ class Tables:
 class Recount(Tables):
     """The truth, event by event, from the definitions."""
 
-    def recount(self, frames: Sequence[Frame]) -> None:
-        """Count the whole log of one partition."""
-        newest = NO_WATERMARK
+    def __init__(self) -> None:
+        super().__init__()
+        self._newest: dict[int, int] = {}
+
+    def go_on(self, logs: Sequence[Sequence[Frame]]) -> None:
+        """Count what has come to each of several partitions."""
+        for partition, frames in enumerate(logs):
+            self._newest[partition] = self.recount(frames, self._newest.get(partition, NO_WATERMARK))
+
+    def recount(self, frames: Sequence[Frame], newest: int = NO_WATERMARK) -> int:
+        """Count the log of one partition, or what comes after its newest time; returns the newest then."""
         for frame in frames:
             whole = frame.frame_id is None or self._is_new(frame.recorded_at_ms, frame.frame_id)
             revised = set()
@@ -60,6 +68,7 @@ class Recount(Tables):
                 if whole or outside:
                     revised |= self._count(event, at, newest - LATENESS_MS)
             self.revision.update(revised)
+        return newest
 
     def _is_new(self, at_ms: int, number: bytes) -> bool:
         key = (at_ms // DAY_MS * DAY_MS, number)

@@ -62,6 +62,15 @@ class Stage:
             await self._producer.send(topic, value, key=b"any", partition=partition, headers=headers)
         await self._producer.flush()
 
+    async def append(self, records: Sequence[tuple[bytes, str]], *, partition: int) -> None:
+        """Append the ledger's frames by their numbers, each of which is one frame for good."""
+        topic = full_name(self.settings, ENGAGEMENT_RECORDED)
+        for value, number in records:
+            self.produced += 1
+            headers = [("ce_id", number.encode()), ("ce_source", b"tidewire/ledger")]
+            await self._producer.send(topic, value, partition=partition, headers=headers)
+        await self._producer.flush()
+
     async def produce_frames(self, count: int) -> None:
         """Append as many frames to each partition."""
         for shard in range(self.settings.audience_shards):

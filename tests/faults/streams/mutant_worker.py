@@ -4,8 +4,12 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
+from publishing.domain import windows
 from publishing.domain.poison import PoisonLimit
 from publishing.runtime.burial import Burial
+from publishing.runtime.clock import now_ms
 from publishing.runtime.failpoints import failpoint
 from publishing.stores import engagement as store
 from publishing.stores.offsets import advance_offset
@@ -59,9 +63,28 @@ def limit_off() -> None:
     PoisonLimit.is_exceeded = property(lambda _: False)  # type: ignore[assignment, method-assign]
 
 
+def no_dedup() -> None:
+    """No id is looked at: what comes again counts again."""
+    windows.OUTSIDE_ID = 0
+    engagement.REPEATING_SOURCES = engagement._REPEATING_SOURCES = ()  # type: ignore[assignment]
+
+
+def wall_clock_windows() -> None:
+    """An event is in the window of the moment it is read in."""
+    windows.clamp = lambda times, *_: np.full_like(times, now_ms())
+
+
 MUTATIONS: dict[str, Callable[[], None]] = {
     each.__name__: each
-    for each in (small_batches, drop_the_comparison, upsert_then_commit, skip_without_burying, limit_off)
+    for each in (
+        small_batches,
+        drop_the_comparison,
+        upsert_then_commit,
+        skip_without_burying,
+        limit_off,
+        no_dedup,
+        wall_clock_windows,
+    )
 }
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The engagement worker as a process: it counts, says how it is, refuses to start wrong, and stops in time."""
 
+import asyncio
 import json
 import signal
 from collections.abc import Awaitable, Callable
@@ -11,10 +12,14 @@ import pytest
 from publishing.runtime.clock import monotonic_s, now_ms
 from publishing.runtime.producer import full_name, open_producer, send_frame
 from publishing.runtime.settings import Settings
+from publishing.runtime.valkey import live_channel, open_valkey
 from publishing.stores.offsets import Pool
-from schemas.frames import encode_frame, new_events
+from publishing.stores.suppressions import Suppression
+from publishing.stores.suppressions import add as add_suppressions
+from schemas.frames import KIND_INDEX, encode_frame, new_events
+from schemas.messages import EngagementKind
 from tests.fakes.streams_worker import StreamWorker, eventually, stream_worker
-from topics.catalog import ENGAGEMENT_RECORDED
+from topics.catalog import ENGAGEMENT_RECORDED, SUBSCRIBER_CHANGED
 
 pytestmark = pytest.mark.integration
 
@@ -61,6 +66,85 @@ async def test_a_worker_counts_is_ready_and_stops_cleanly(
         worker.send(signal.SIGTERM)
         assert await worker.exited() == 0
     assert await pool.fetchval("SELECT sum(uniques) FROM publishing_analytics WHERE grain = 'minute'") == 12
+
+
+async def test_endings_reach_the_audience_though_the_app_was_away(
+    settings: Settings, pool: Pool, environment: dict[str, str], make_topics: MakeTopics
+) -> None:
+    """What came while the app was stopped ends sending once it is back, also where a row was written at once."""
+    await make_topics(ENGAGEMENT_RECORDED)
+    sql = "INSERT INTO publishing_channels (kind, name, config_sealed) VALUES ('email', 'news', '') RETURNING id"
+    channel = await pool.fetchval(sql)
+    endings = {5: "unsubscribed", 9: "complained", 13: "bounced"}
+    for number in endings:
+        add = """INSERT INTO publishing_subscribers (id, shard, channels) VALUES ($1, 1, '{"email": true}')"""
+        await pool.execute(add, number)
+    at_once = Suppression(destination=5, scope=f"channel:{channel}", reason="unsubscribed", source="collector")
+    await add_suppressions(pool, [at_once])
+    events = new_events(len(endings))
+    events["occurred_at"], events["channel_id"], events["destination"] = now_ms(), channel, list(endings)
+    events["kind"] = [KIND_INDEX[EngagementKind(kind)] for kind in endings.values()]
+    async with open_producer(settings) as producer:
+        for _ in range(2):
+            value = encode_frame("tests", now_ms(), events)
+            await send_frame(producer, full_name(settings, ENGAGEMENT_RECORDED), value, partition=1)
+    async with stream_worker(WORKER, environment):
+
+        async def is_counted() -> bool:
+            return await counted(pool) == 6
+
+        await eventually(is_counted, what="6 events are counted")
+    rows = await pool.fetch("SELECT destination, scope, reason FROM publishing_suppressions ORDER BY 1, 2")
+    assert [tuple(row) for row in rows] == [
+        (5, f"channel:{channel}", "unsubscribed"),
+        (5, "email", "unsubscribed"),
+        (9, "email", "complained"),
+        (13, "email", "bounced"),
+    ]
+    statuses = await pool.fetch("SELECT id, status, channels FROM publishing_subscribers ORDER BY id")
+    off = {"email": False}
+    assert [tuple(row) for row in statuses] == [(5, "unsubscribed", off), (9, "unsubscribed", off), (13, "active", off)]
+    told = await pool.fetch("SELECT payload FROM publishing_outbox WHERE topic = $1", SUBSCRIBER_CHANGED.name)
+    assert sorted(change["destination"] for row in told for change in row["payload"]["changes"]) == [5, 9, 13]
+
+
+async def test_commits_are_announced_on_the_live_channel(
+    settings: Settings, environment: dict[str, str], make_topics: MakeTopics
+) -> None:
+    """Whoever listens hears of the publications that changed and of all events, after they are in the tables."""
+    await make_topics(ENGAGEMENT_RECORDED)
+    client = open_valkey(settings)
+    heard = 0
+    async with client.pubsub() as listening, stream_worker(WORKER, environment):
+        await listening.subscribe(live_channel(settings))
+        await produce(settings, 12)
+        async with asyncio.timeout(30):
+            while heard < 24:
+                message = await listening.get_message(ignore_subscribe_messages=True, timeout=0.5)
+                if message is not None:
+                    told = json.loads(message["data"])
+                    assert (told["publications"], told["lag"]) == ([0], None)
+                    heard += told["events"]
+    await client.aclose()
+    assert heard == 24
+
+
+async def test_an_app_without_a_cache_counts(
+    settings: Settings, pool: Pool, environment: dict[str, str], make_topics: MakeTopics
+) -> None:
+    """TIDEWIRE_REDIS_URL is optional, and a cache that does not answer holds nothing up."""
+    await make_topics(ENGAGEMENT_RECORDED)
+    for number, address in enumerate((None, "redis://127.0.0.1:9/0"), start=1):
+        variables = {k: v for k, v in environment.items() if k != "TIDEWIRE_REDIS_URL"}
+        if address:
+            variables["TIDEWIRE_REDIS_URL"] = address
+        await produce(settings, 4)
+        async with stream_worker(WORKER, variables):
+
+            async def is_counted(events: int = 8 * number) -> bool:
+                return await counted(pool) == events
+
+            await eventually(is_counted, what="all events are counted")
 
 
 async def test_missing_topics_refuse_the_start(environment: dict[str, str], database_url: str) -> None:

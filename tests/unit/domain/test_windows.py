@@ -22,7 +22,9 @@ from publishing.domain.windows import (
     Frame,
     clamp,
     fold,
+    fold_stretches,
     frame_id,
+    stretch_of,
 )
 from schemas.frames import KIND_INDEX, KINDS, VERDICT_INDEX, VERDICTS, new_events
 from schemas.messages import EngagementKind, Verdict
@@ -135,6 +137,22 @@ def test_batches_add_up_to_a_recount(frames: list[Frame], cuts: set[int]) -> Non
     assert tables(ledger) == tables(truth)
 
 
+@settings(max_examples=100, deadline=None)
+@given(logs=st.lists(st.lists(FRAMES, max_size=5), min_size=1, max_size=3), cut=st.integers(0, 5))
+def test_partitions_in_one_batch_add_up_to_a_recount(logs: list[list[Frame]], cut: int) -> None:
+    """Several partitions folded at once, with what is known left out and the rest presumed new, are each counted."""
+    ledger, truth = Ledger(), Recount()
+    marks: Sequence[int] = [NO_WATERMARK] * len(logs)
+    for part in (slice(0, cut), slice(cut, None)):
+        stretches = [stretch_of(log[part]) for log in logs]
+        folded = fold_stretches(stretches, marks, presume_new=True, known=frozenset(ledger.seen))
+        assert set(folded.cells["unit"]) | set(folded.touches["unit"]) <= {0}
+        ledger.apply(folded)
+        marks = folded.watermarks_ms
+        truth.go_on([log[part] for log in logs])
+    assert tables(ledger) == tables(truth)
+
+
 @settings(max_examples=50, deadline=None)
 @given(frames=st.lists(FRAMES, max_size=5), data=st.data())
 def test_order_changes_neither_totals_nor_the_number_of_readers(frames: list[Frame], data: st.DataObject) -> None:
@@ -184,6 +202,24 @@ def test_clamped_events_are_counted_for_the_metric() -> None:
     """Each event outside the horizon is named future or past once."""
     folded = fold([frame_of([{"occurred_at": 0}, {"occurred_at": NOON_MS + 2 * DAY_MS}, {}])], NO_WATERMARK)
     assert (folded.clamped_past, folded.clamped_future) == (1, 1)
+
+
+def test_a_frame_without_events_is_the_time_it_was_recorded_at() -> None:
+    """A heartbeat closes windows in its place in the log; its own clock is believed up to the log's."""
+    beat = Frame(new_events(0), NOON_MS + HOUR_MS, NOON_MS + HOUR_MS)
+    event = frame_of([{"occurred_at": NOON_MS}])
+    assert fold([beat], NO_WATERMARK).watermark_ms == NOON_MS + HOUR_MS - LATENESS_MS
+    assert fold([beat._replace(recorded_at_ms=2**45)], NO_WATERMARK).watermark_ms == NOON_MS + HOUR_MS - LATENESS_MS
+    assert late_minutes(fold([event, beat], NO_WATERMARK)) == 0
+    assert late_minutes(fold([beat, event], NO_WATERMARK)) == 1
+    assert fold([beat], NOON_MS + DAY_MS).watermark_ms == NOON_MS + DAY_MS
+
+
+def test_nobody_is_counted_and_never_unique() -> None:
+    """An event of destination 0 makes cells and no touch."""
+    folded = fold([frame_of([{"kind": KIND_INDEX[EngagementKind.OPENED]}])], NO_WATERMARK)
+    assert folded.cells["total"] == [1, 1, 1]
+    assert folded.touches["destination"] == []
 
 
 def late_minutes(folded: Folded) -> int:
