@@ -3,12 +3,14 @@
 import csv
 import datetime as dt
 import io
+import tracemalloc
 from typing import Any
 
 import asyncpg
 import pyarrow.parquet
 import pytest
 
+from ingest_api.exports import as_csv, as_parquet
 from publishing.domain.rates import wilson
 from publishing.domain.windows import Grain
 from publishing.stores import analytics
@@ -27,8 +29,14 @@ CELLS = [
     ("hour", AT + 3 * DAY / 24, 12, 77, 1, 0, "bounced", "unknown", 1, 0, 0, 0),
     ("hour", AT - DAY, 12, 76, 1, 0, "opened", "human", 6, 6, 0, 0),
     ("hour", AT - DAY, 12, 76, 1, 0, "accepted", "unknown", 12, 0, 0, 0),
-    ("day", AT.replace(hour=0), 12, 77, 1, 0, "opened", "human", 9, 5, 1, 2),
 ]
+# Days are the sums of their hours, as engagement makes them.
+DAYS = """
+INSERT INTO publishing_analytics
+    SELECT 'day', date_trunc('day', window_start, 'UTC'), publication_id, run_id, channel_id, arm, kind, verdict,
+        sum(total), sum(uniques), 0, 0, min(first_at), max(last_at)
+    FROM publishing_analytics WHERE grain = 'hour' GROUP BY 2, 3, 4, 5, 6, 7, 8
+"""
 
 
 async def insert_cells(pool: asyncpg.Pool, cells: list[tuple[Any, ...]]) -> None:
@@ -51,6 +59,7 @@ async def set_watermark(pool: asyncpg.Pool, at: dt.datetime, shards: int) -> Non
 async def counted(bare_api: Any, pool: asyncpg.Pool) -> Any:
     """An API over the cells of one day and the day before, closed until 10:00."""
     await insert_cells(pool, CELLS)
+    await pool.execute(DAYS)
     await set_watermark(pool, AT + dt.timedelta(hours=2), bare_api.settings.audience_shards)
     return bare_api
 
@@ -183,6 +192,31 @@ async def test_one_answer_is_bounded(bare_api: Any, pool: asyncpg.Pool) -> None:
     assert (len(found["series"]), found["truncated"], len(found["groups"])) == (analytics.MAX_CELLS, True, 1_000)
     exported = await bare_api.get(f"{PATH}&grain=day&split=run&format=csv")
     assert len(exported.text.splitlines()) == 1 + many
+
+
+@pytest.mark.parametrize("written", [as_csv, as_parquet])
+async def test_an_export_takes_little_memory(pool: asyncpg.Pool, written: Any) -> None:
+    """However many cells there are, a few chunks of them are in memory: 60,000 cells would take 30 MB at once."""
+    rows = 60_000
+    await pool.execute(
+        "INSERT INTO publishing_analytics SELECT 'day', $1, 1, n, 1, 0, 'opened', 'human', n, 1, 0, 0, $1, $1 "
+        "FROM generate_series(1, $2::int) AS n",
+        AT.replace(hour=0),
+        rows,
+    )
+    query = analytics.EngagementQuery(
+        grain=Grain.DAY, starts_at=AT - DAY, ends_at=AT + DAY, splits=frozenset(analytics.SPLITS)
+    )
+    tracemalloc.start()
+    try:
+        size = 0
+        async for part in written(query.columns, analytics.exported(pool, query, None)):
+            size += len(part)
+        (_, peak) = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert size > rows
+    assert peak < 12_000_000
 
 
 @pytest.mark.parametrize(
