@@ -102,7 +102,7 @@ class _Answer:
     async def __call__(self, message: Any) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            if self.wait is not None:
+            if self.wait is not None and not self.wait.expired():
                 # Whoever answers has answered in time: what streams is not cut off.
                 self.wait.reschedule(None)
             message = {**message, "headers": [*message.get("headers", ()), (b"x-request-id", self._request_id)]}
@@ -112,6 +112,7 @@ class _Answer:
         """Answer with a problem, unless an answer has begun."""
         if self.status:
             return
+        self.wait = None
         body = problem.body()
         headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
         headers += [(name.lower().encode(), value.encode()) for name, value in problem.headers.items()]
