@@ -21,7 +21,7 @@ import numpy as np
 from ingest_api.analysis import engagement_view
 from ingest_api.views import EngagementView
 from migrations.apply import upgrade
-from publishing.domain.windows import MINUTE_MS, Frame, Grain, fold
+from publishing.domain.windows import MINUTE_MS, Frame, Grain, Rows, fold
 from publishing.local.services import start_here, stop
 from publishing.runtime.database import Pool, create_database, drop_database, open_pool
 from publishing.runtime.settings import Settings, load_settings
@@ -37,8 +37,8 @@ SQL = load_statements(__file__)
 AT_LEAST, AIM = 20.0, 50.0
 P95_MS, P95_AIM_MS = 50.0, 20.0
 FIRST_DAY = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-# The writer's statements: 500 events each, 20 a second.
-WRITTEN_EVENTS, WRITES_A_SECOND = 500, 20
+# The writer's statements: 500 events each, 10 a second: the 5,000 a second that a collector must stand.
+WRITTEN_EVENTS, WRITES_A_SECOND = 500, 10
 SETTING_UP_S = 600
 
 
@@ -164,18 +164,29 @@ async def write(options: argparse.Namespace) -> int:
     async with await open_pool(settings, process="bench-writer", max_size=1) as pool:
         for turn in range(sys.maxsize):
             started_s = time.perf_counter()
-            events = new_events(WRITTEN_EVENTS)
-            events["occurred_at"] = end_ms - random.integers(1, 60, WRITTEN_EVENTS) * MINUTE_MS
-            events["publication_id"] = random.integers(1, options.publications + 1, WRITTEN_EVENTS)
-            events["channel_id"] = random.integers(1, 4, WRITTEN_EVENTS)
-            events["kind"], events["verdict"] = KIND_INDEX[EngagementKind.OPENED], VERDICT_INDEX[Verdict.HUMAN]
-            events["destination"] = random.integers(1, 10**6, WRITTEN_EVENTS)
+            events = made_up_events(random, end_ms, options.publications)
             folded = fold([Frame(events, end_ms, end_ms)], end_ms - 60 * MINUTE_MS)
             await apply_engagement(pool, Advance("bench", place, turn, turn + 1), folded)
             if turn == 0:
                 print("writing", flush=True)
             await asyncio.sleep(max(0.0, 1 / WRITES_A_SECOND - (time.perf_counter() - started_s)))
     return 0
+
+
+def made_up_events(random: np.random.Generator, end_ms: int, publications: int) -> Rows:
+    """Events of ten publications within their last five minutes: 60 % receipts, 30 % opens, 10 % clicks."""
+    events = new_events(WRITTEN_EVENTS)
+    part = WRITTEN_EVENTS // 10
+    events["publication_id"] = np.repeat(random.integers(1, publications + 1, 10), part)
+    events["channel_id"] = 1 + events["publication_id"] % 3
+    events["occurred_at"] = end_ms - random.integers(1, 6, WRITTEN_EVENTS) * MINUTE_MS
+    kinds = [KIND_INDEX[kind] for kind in (EngagementKind.ACCEPTED, EngagementKind.OPENED, EngagementKind.CLICKED)]
+    events["kind"] = random.choice(kinds, WRITTEN_EVENTS, p=[0.6, 0.3, 0.1])
+    events["verdict"] = np.where(
+        events["kind"] == kinds[0], VERDICT_INDEX[Verdict.UNKNOWN], VERDICT_INDEX[Verdict.HUMAN]
+    )
+    events["destination"] = random.integers(1, 10**6, WRITTEN_EVENTS)
+    return events
 
 
 @contextlib.asynccontextmanager
