@@ -30,6 +30,8 @@ MUTANT = str(Path(__file__).with_name("mutant_server.py"))
 SERVER = ("-m", "ingest_api.serve")
 # A broker that nobody runs: port 1 is privileged and refuses at once.
 NO_BROKER = "127.0.0.1:1"
+# A start loads much: seconds on a calm machine.
+START_WAIT_S = 90
 BODY = b"List-Unsubscribe=One-Click"
 
 
@@ -78,7 +80,7 @@ class Stage:
         with self.log.open("ab") as out:
             process = Popen([sys.executable, *(command or SERVER)], env=environment, stdout=out, stderr=out)
         try:
-            deadline_s = time.monotonic() + 30
+            deadline_s = time.monotonic() + START_WAIT_S
             while True:
                 assert process.poll() is None, self.log.read_text(encoding="utf-8")[-2_000:]
                 try:

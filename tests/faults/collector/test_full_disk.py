@@ -17,7 +17,7 @@ from schemas.frames import decode_frame
 from tests.faults.collector.conftest import NO_BROKER, Answers, Stage, until
 from tests.faults.collector.test_torn import by_length_alone
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
 DISK = "1m"
 LARGER_DISK = "8m"
@@ -57,7 +57,7 @@ async def fill(stage: Stage, answers: Answers) -> None:
 
 
 async def test_full(stage: Stage, small_disk: Path) -> None:
-    """With the disk full 503 is answered and pixels are dropped by count; with room again, 200; what was kept is whole."""
+    """With the disk full 503 is answered and pixels are dropped by count; with room again, 200, and all kept is whole."""
     (small_disk / "ballast").write_bytes(bytes(950_000))
     answers = Answers()
     with stage.collector(TIDEWIRE_KAFKA_BOOTSTRAP_SERVERS=NO_BROKER) as process:

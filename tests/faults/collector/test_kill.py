@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults.collector.conftest import MUTANT, NO_BROKER, Answers, Stage, lost, twice, until
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
 LOAD_S = 1.5
 

@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
 OUTAGE_S = 60.0
 # Some 200 bytes a frame, and some 100 frames a second: full before the outage ends.
 CAP_BYTES = 262_144
-READY_WAIT_S = 40.0
+READY_WAIT_S = 90.0
 
 
 class Broker:

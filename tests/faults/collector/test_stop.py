@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.collector.conftest import MUTANT, NO_BROKER, Answers, Stage, lost, twice, until
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
 ROUNDS = 3
 LONGEST_EXIT_S = 10.0
