@@ -71,6 +71,11 @@ class EdgeLimits:
     max_body_bytes: int = MAX_LINES_BYTES
 
     @property
+    def max_lingering(self) -> int:
+        """How many refused connections are heard out at a time: they hold descriptors beyond those of the cap."""
+        return max(1, min(MAX_LINGERING, self.max_connections // 8))
+
+    @property
     def tick_s(self) -> float:
         """How often overdue connections are looked for: four times in the shortest deadline."""
         shortest = min(self.header_wait_s, self.body_wait_s, self.write_wait_s, self.keep_alive_s)

@@ -214,7 +214,7 @@ class GuardedProtocol(HttpToolsProtocol):
         guard = self._guard
         if self._phase == LINGERING:
             return
-        if guard.lingering >= admission.MAX_LINGERING:
+        if guard.lingering >= guard.limits.max_lingering:
             self._phase = ENDED
             self.transport.close()
             self.due_s = guard.now_s + guard.limits.write_wait_s
