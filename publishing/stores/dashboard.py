@@ -68,9 +68,7 @@ async def runs(pool: Pool, publication_id: int | None) -> list[Row]:
 
 
 async def links(pool: Pool, span: Span, verdict: str | None) -> list[Row]:
-    """Read the links of the span's publication that were clicked most, at most 12; without one there are none."""
-    if span.publication_id is None:
-        return []
+    """Read the links that were clicked most in the runs that began in the span, at most 12."""
     found = await pool.fetch(SQL.links, span.publication_id, span.starts_at, span.ends_at, verdict, SHOWN_LINKS)
     return _rows(found)
 

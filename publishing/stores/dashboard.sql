@@ -57,7 +57,7 @@ ORDER BY r.id DESC
 LIMIT $2;
 
 -- name: links
--- The articles and links of a publication that were clicked most, in runs that began in the period.
+-- The articles and links that were clicked most, in runs that began in the period.
 SELECT l.content_id, i.title, i.url, l.link,
     sum(l.total) FILTER (WHERE l.verdict = 'human')::bigint AS human,
     sum(l.total) FILTER (WHERE l.verdict = 'machine')::bigint AS machine,
@@ -65,7 +65,7 @@ SELECT l.content_id, i.title, i.url, l.link,
 FROM publishing_link_clicks l
 JOIN publishing_runs r ON r.id = l.run_id
 LEFT JOIN publishing_content i ON i.id = l.content_id
-WHERE l.publication_id = $1 AND r.created_at >= $2 AND r.created_at < $3
+WHERE ($1::bigint IS NULL OR l.publication_id = $1) AND r.created_at >= $2 AND r.created_at < $3
 GROUP BY l.content_id, i.title, i.url, l.link
 ORDER BY sum(l.total) FILTER (WHERE $4::text IS NULL OR l.verdict = $4) DESC NULLS LAST, l.content_id, l.link
 LIMIT $5;
