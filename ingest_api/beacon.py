@@ -1,14 +1,14 @@
 """Owns POST /e: a batch of opens and clicks that a reader's page reports, each counted once by the id it gave."""
 
 import contextlib
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
 
 from ingest_api.bodies import shape_error
-from ingest_api.collector import Hit
+from ingest_api.collector import Hit, Mark
 from ingest_api.judging import Case, Judge, hit_of
 from ingest_api.limits import BodyTooLargeError, read_body
 from ingest_api.problems import MEDIA_TYPE, FieldError, ProblemError, invalid
@@ -16,7 +16,7 @@ from ingest_api.resources import Resources
 from publishing.domain.links import ArticleLink, LinkError, Purpose, ReaderLink, verify_article, verify_reader
 from publishing.domain.outside_ids import outside_id
 from publishing.domain.tracking import ANONYMOUS_DESTINATION
-from publishing.domain.verdicts import Visitor
+from publishing.domain.verdicts import Judgement, Visitor
 from publishing.runtime import metrics
 from publishing.runtime.clock import now_ms
 from schemas.messages import EngagementKind
@@ -111,19 +111,16 @@ class Beacon:
     async def _record(self, events: list[tuple[int, BeaconEvent]], refused: list[Refusal], visitor: Visitor) -> _Answer:
         """Record the events whose tokens are ours; raises a 503 problem when they are not known to be durable."""
         counting = _Counting(self._resources, self._judge, visitor, now_ms())
-        hits: list[Hit] = []
         accepted = 0
         for index, event in events:
             try:
-                hit = counting.hit(event)
+                counting.add(event)
             except _RefusedError as error:
                 refused.append(Refusal(index, error.field, error.message))
-                continue
-            accepted += 1
-            if hit is not None:
-                hits.append(hit)
-        is_durable = not hits or await self._resources.collector.record_many(hits)
-        _measure(hits, "counted" if is_durable else "dropped")
+            else:
+                accepted += 1
+        is_durable = not counting.groups or await self._resources.collector.record_alike(counting.hits())
+        _measure(counting.groups.values(), "counted" if is_durable else "dropped")
         if not is_durable:
             detail = "The events could not be stored just now; send them again, with the same ids."
             raise ProblemError(503, detail, headers={"Retry-After": str(RETRY_AFTER_S)})
@@ -152,6 +149,10 @@ class _Letter(NamedTuple):
     source: str
 
 
+_Tokens = tuple[str, str, str | None]
+_Group = tuple[_Letter, Judgement, list[Mark]]
+
+
 class _Counting:
     """Makes the hits of one batch; what the same tokens say is found out once."""
 
@@ -160,12 +161,13 @@ class _Counting:
         self._judge = judge
         self._visitor = visitor
         self._at_ms = at_ms
-        self._letters: dict[tuple[str, str, str | None], _Letter | _RefusedError | None] = {}
+        self.groups: dict[tuple[_Tokens, int], _Group] = {}
+        self._letters: dict[_Tokens, _Letter | _RefusedError | None] = {}
         self._readers: dict[tuple[str, str], ReaderLink] = {}
         self._articles: dict[str, ArticleLink] = {}
 
-    def hit(self, event: BeaconEvent) -> Hit | None:
-        """Return the hit of an event, None where the policy counts none; raises _RefusedError."""
+    def add(self, event: BeaconEvent) -> None:
+        """Put an event to those that are like it, unless the policy counts none; raises _RefusedError."""
         tokens = (event.kind, event.reader, event.article)
         if tokens not in self._letters:
             try:
@@ -174,15 +176,25 @@ class _Counting:
                 self._letters[tokens] = error
         letter = self._letters[tokens]
         if letter is None:
-            return None
+            return
         if isinstance(letter, _RefusedError):
             raise letter
-        kind, reader, article, case, source = letter
         at_ms = self._at_ms if event.occurred_at is None else event.occurred_at
         # Events that waited in the page are judged by when they happened: together they are no burst.
-        judgement = self._judge.judgement(case, min(at_ms, self._at_ms))
-        judged = (case.destination, judgement)
-        return hit_of(kind, at_ms, reader, judged, article, event_id=outside_id(source, event.id))
+        judgement = self._judge.judgement(letter.case, min(at_ms, self._at_ms))
+        mark = (outside_id(letter.source, event.id), at_ms)
+        # The judge gives the same object for the same evidence.
+        group = self.groups.get((tokens, id(judgement)))
+        if group is None:
+            self.groups[tokens, id(judgement)] = (letter, judgement, [mark])
+        else:
+            group[2].append(mark)
+
+    def hits(self) -> Iterator[tuple[Hit, list[Mark]]]:
+        """Yield each group as the hit that its events are like, and their ids and times."""
+        for letter, judgement, marks in self.groups.values():
+            judged = (letter.case.destination, judgement)
+            yield hit_of(letter.kind, marks[0][1], letter.reader, judged, letter.article), marks
 
     def _letter(self, kind: str, reader_token: str, article_token: str | None) -> _Letter | None:
         reader = self._reader(kind, reader_token)
@@ -257,11 +269,9 @@ def _read_each(body: bytes) -> tuple[list[tuple[int, BeaconEvent]], list[Refusal
     return events, refused
 
 
-def _measure(hits: list[Hit], outcome: str) -> None:
-    for kind in (EngagementKind.OPENED, EngagementKind.CLICKED):
-        count = sum(hit.kind is kind for hit in hits)
-        if count:
-            metrics.HITS.labels(kind.value, outcome).inc(count)
+def _measure(groups: Iterable[_Group], outcome: str) -> None:
+    for letter, _, marks in groups:
+        metrics.HITS.labels(letter.kind.value, outcome).inc(len(marks))
 
 
 async def _send(send: Send, status: int, headers: tuple[tuple[bytes, bytes], ...], body: bytes) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeAlias
 
 from publishing.domain.shards import shard_of
@@ -12,7 +12,15 @@ from publishing.domain.windows import OUTSIDE_ID
 from publishing.runtime.logs import get_logger
 from schemas.errors import SchemaError
 from schemas.messages import EngagementKind
-from schemas.packing import EVENT_ID_BYTES, event_codes, frame_head, pack_event, pack_frame
+from schemas.packing import (
+    EVENT_ID_BYTES,
+    Numbers,
+    event_codes,
+    frame_head,
+    pack_event,
+    pack_frame,
+    repack_event,
+)
 
 # All shards are flushed together, and a frame costs its consumer as much as a hundred events: the linger grows with
 # the frames of a flush, so that they stay at 1,600 a second. 16 shards: 10 ms; 64 shards: 40 ms.
@@ -28,6 +36,9 @@ _SPREAD_BYTES = 4
 
 _Batch: TypeAlias = tuple[list[bytes], list[asyncio.Future[bool]]]
 """The packed hits of one shard that will share a frame, and those who wait for it."""
+
+Mark: TypeAlias = tuple[bytes, int]
+"""The id of an event that came from outside, 16 bytes, and its time, milliseconds since 1970."""
 
 log = get_logger(__name__)
 
@@ -107,14 +118,28 @@ class Collector:
         if self._waiting + len(hits) > MAX_WAITING:
             return False
         try:
-            packed = [self._packed(hit) for hit in hits]
+            packed = [(hit, self._packed(hit)) for hit in hits]
         except SchemaError as error:
             log.warning("collector.unencodable", error=str(error))
             return False
+        return await self._kept(packed)
+
+    async def record_alike(self, groups: Iterable[tuple[Hit, Sequence[Mark]]]) -> bool:
+        """Record events with ids from outside, as record_many does; those of a group differ by id and time alone."""
+        try:
+            packed = [(hit, event) for hit, marks in groups for event in self._packed_alike(hit, marks)]
+        except SchemaError as error:
+            log.warning("collector.unencodable", error=str(error))
+            return False
+        if self._waiting + len(packed) > MAX_WAITING:
+            return False
+        return await self._kept(packed)
+
+    async def _kept(self, packed: Sequence[tuple[Hit, bytes]]) -> bool:
         loop = asyncio.get_running_loop()
         joined: dict[int, list[bytes]] = {}
         kept: list[asyncio.Future[bool]] = []
-        for hit, event in zip(hits, packed, strict=True):
+        for hit, event in packed:
             shard = self._shard(hit, event)
             events, waiters = self._batch(shard)
             if joined.get(shard) is not events:  # one answer a frame is waited for, however many hits are in it
@@ -186,19 +211,14 @@ class Collector:
             event_id = self._new_id()
         else:
             flags |= OUTSIDE_ID
-        numbers = (
-            judgement.rule,
-            hit.arm,
-            flags,
-            hit.run_id,
-            hit.publication_id,
-            hit.channel_id,
-            hit.destination,
-            hit.content_id,
-            hit.link,
-        )
-        codes = event_codes(hit.kind, judgement.verdict, judgement.agent, judgement.network)
-        return pack_event(event_id, hit.occurred_at_ms, codes, numbers)
+        return pack_event(event_id, hit.occurred_at_ms, _codes_of(hit.kind, judgement), _numbers_of(hit, flags))
+
+    def _packed_alike(self, hit: Hit, marks: Sequence[Mark]) -> list[bytes]:
+        """Pack events that differ from a hit by id and time alone: the rest is packed once."""
+        first_id, first_ms = marks[0]
+        flags = hit.judgement.flags | OUTSIDE_ID
+        first = pack_event(first_id, first_ms, _codes_of(hit.kind, hit.judgement), _numbers_of(hit, flags))
+        return [first, *(repack_event(first, event_id, at_ms) for event_id, at_ms in marks[1:])]
 
     def _new_id(self) -> bytes:
         """A random id; the system is asked for many at once."""
@@ -207,3 +227,21 @@ class Collector:
             self._ids, start = secrets.token_bytes(EVENT_ID_BYTES * IDS_AT_ONCE), 0
         self._ids_used = end = start + EVENT_ID_BYTES
         return self._ids[start:end]
+
+
+def _codes_of(kind: EngagementKind, judgement: Judgement) -> bytes:
+    return event_codes(kind, judgement.verdict, judgement.agent, judgement.network)
+
+
+def _numbers_of(hit: Hit, flags: int) -> Numbers:
+    return (
+        hit.judgement.rule,
+        hit.arm,
+        flags,
+        hit.run_id,
+        hit.publication_id,
+        hit.channel_id,
+        hit.destination,
+        hit.content_id,
+        hit.link,
+    )

@@ -91,7 +91,7 @@ def html_of(letter: Letter) -> str:
     )
     after = after.replace(_OPEN, _escaped(letter.open_url or ""))
     after = after.replace(_UNSUBSCRIBE, _escaped(letter.unsubscribe_url or ""))
-    after = after.replace(_TRAP, _escaped(letter.trap_url or ""))
+    before = before.replace(_TRAP, _escaped(letter.trap_url or ""))
     fragments = [_fragment(item.article, item.link is not None) for item in letter.items]
     articles = _joined(letter.items, [f.html for f in fragments], is_html=True, separator="")
     if len(before) + len(articles.encode()) + len(after) > MAX_HTML_BYTES:
