@@ -18,12 +18,13 @@ Sums = Mapping[str, Any]
 
 async def engagement_view(pool: Pool, query: EngagementQuery, now: dt.datetime) -> EngagementView:
     """Read what was asked for, and what it is compared with."""
-    watermark = await analytics.watermark(pool)
-    cells = await analytics.series(pool, query, watermark)
-    # Cells that tell verdicts apart and are all there are sums themselves: the rows need not be read twice.
-    is_whole = len(cells) <= MAX_CELLS and query.kinds is None and "verdict" in query.splits
-    sums = cells if is_whole else await analytics.totals(pool, query)
-    before = await analytics.totals(pool, query.before(now))
+    async with analytics.snapshot(pool) as moment:
+        watermark = await analytics.watermark(moment)
+        cells = await analytics.series(moment, query, watermark)
+        # Cells that tell verdicts apart and are all there are sums themselves: the rows need not be read twice.
+        is_whole = len(cells) <= MAX_CELLS and query.kinds is None and "verdict" in query.splits
+        sums = cells if is_whole else await analytics.totals(moment, query)
+        before = await analytics.totals(moment, query.before(now))
     return EngagementView(
         watermark=watermark,
         freshness=freshness(watermark, now),
