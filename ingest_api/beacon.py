@@ -1,6 +1,7 @@
 """Owns POST /e: a batch of opens and clicks that a reader's page reports, each counted once by the id it gave."""
 
 import contextlib
+import functools
 from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
@@ -13,6 +14,7 @@ from ingest_api.judging import Case, Judge, hit_of
 from ingest_api.limits import BodyTooLargeError, read_body
 from ingest_api.problems import MEDIA_TYPE, FieldError, ProblemError, invalid
 from ingest_api.resources import Resources
+from publishing.domain.keys import KeyRing
 from publishing.domain.links import ArticleLink, LinkError, Purpose, ReaderLink, verify_article, verify_reader
 from publishing.domain.outside_ids import outside_id
 from publishing.domain.tracking import ANONYMOUS_DESTINATION
@@ -24,6 +26,7 @@ from schemas.messages import EngagementKind
 BEACON_PATH: Final = "/e"
 MAX_BODY_BYTES: Final = 262_144
 MAX_EVENTS: Final = 500
+MAX_ARTICLES: Final = 4_096
 RETRY_AFTER_S: Final = 5
 # The end of the year 9999: what the message can carry; the engagement app clamps what is far from now.
 _MAX_TIME_MS: Final = 253_402_300_799_999
@@ -91,6 +94,8 @@ class Beacon:
         """Keep what records and what judges."""
         self._resources = resources
         self._judge = judge
+        # Article parts are the same for all readers of a run; what does not verify is not remembered.
+        self._article = functools.lru_cache(MAX_ARTICLES)(functools.partial(verify_article, resources.tracking))
 
     async def __call__(self, scope: MutableMapping[str, Any], headers: Headers, receive: Receive, send: Send) -> None:
         """Serve one request; a problem is answered as RFC 9457 says."""
@@ -110,7 +115,7 @@ class Beacon:
 
     async def _record(self, events: list[tuple[int, BeaconEvent]], refused: list[Refusal], visitor: Visitor) -> _Answer:
         """Record the events whose tokens are ours; raises a 503 problem when they are not known to be durable."""
-        counting = _Counting(self._resources, self._judge, visitor, now_ms())
+        counting = _Counting(self._resources.tracking, self._judge, self._article, visitor=visitor, at_ms=now_ms())
         accepted = 0
         for index, event in events:
             try:
@@ -156,15 +161,17 @@ _Group = tuple[_Letter, Judgement, list[Mark]]
 class _Counting:
     """Makes the hits of one batch; what the same tokens say is found out once."""
 
-    def __init__(self, resources: Resources, judge: Judge, visitor: Visitor, at_ms: int) -> None:
-        self._ring = resources.tracking
+    def __init__(
+        self, ring: KeyRing, judge: Judge, article: Callable[[str], ArticleLink], *, visitor: Visitor, at_ms: int
+    ) -> None:
+        self._ring = ring
+        self._verified_article = article
         self._judge = judge
         self._visitor = visitor
         self._at_ms = at_ms
         self.groups: dict[tuple[_Tokens, int], _Group] = {}
         self._letters: dict[_Tokens, _Letter | _RefusedError | None] = {}
         self._readers: dict[tuple[str, str], ReaderLink] = {}
-        self._articles: dict[str, ArticleLink] = {}
 
     def add(self, event: BeaconEvent) -> None:
         """Put an event to those that are like it, unless the policy counts none; raises _RefusedError."""
@@ -220,12 +227,10 @@ class _Counting:
         return self._readers[kind, token]
 
     def _article(self, token: str) -> ArticleLink:
-        if token not in self._articles:
-            try:
-                self._articles[token] = verify_article(self._ring, token)
-            except LinkError as error:
-                raise _RefusedError("article", "is no link") from error
-        return self._articles[token]
+        try:
+            return self._verified_article(token)
+        except LinkError as error:
+            raise _RefusedError("article", "is no link") from error
 
 
 def _source_of(destination: int, reader: ReaderLink) -> str:
