@@ -57,7 +57,7 @@ async def fill(stage: Stage, answers: Answers) -> None:
 
 
 async def test_full(stage: Stage, small_disk: Path) -> None:
-    """With the disk full 503 is answered and pixels are dropped by count; with room again, 200, and all kept is whole."""
+    """With the disk full 503 is answered and pixels are dropped by count; with room again, 200, and all is whole."""
     (small_disk / "ballast").write_bytes(bytes(950_000))
     answers = Answers()
     with stage.collector(TIDEWIRE_KAFKA_BOOTSTRAP_SERVERS=NO_BROKER) as process:
