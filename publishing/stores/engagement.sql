@@ -77,7 +77,7 @@ counted AS MATERIALIZED (
 
 -- name: touches
 -- The distinct dimensions ($10 to $15), and first touches ($16 group, $17 unit, $18 destination, $19 time in ms, $20
--- place in the log): the first in the log of each reader counts, however the log was cut into batches.
+-- place in the log, each as an array's text): of each reader the first in the log counts, however it was cut.
 , groups AS MATERIALIZED (
     SELECT place - 1 AS number, publication_id, run_id, channel_id, arm, kind, verdict
     FROM unnest($10::bigint[], $11::bigint[], $12::int[], $13::smallint[], $14::text[], $15::text[])
@@ -86,7 +86,7 @@ counted AS MATERIALIZED (
 touches AS MATERIALIZED (
     SELECT DISTINCT ON (g.run_id, g.channel_id, t.destination, g.kind, g.verdict = 'human')
         t.number, g.run_id, g.channel_id, t.destination, g.kind, g.verdict = 'human' AS human, t.at_ms
-    FROM unnest($16::int[], $17::int[], $18::bigint[], $19::bigint[], $20::int[])
+    FROM unnest($16::text::int[], $17::text::int[], $18::text::bigint[], $19::text::bigint[], $20::text::int[])
         AS t (number, unit, destination, at_ms, place)
     JOIN groups g USING (number)
     JOIN counted USING (unit)
@@ -102,7 +102,7 @@ touches AS MATERIALIZED (
 ),
 touches AS MATERIALIZED (
     SELECT t.number, g.run_id, g.channel_id, t.destination, g.kind, g.verdict = 'human' AS human, t.at_ms
-    FROM unnest($16::int[], $17::int[], $18::bigint[], $19::bigint[], $20::int[])
+    FROM unnest($16::text::int[], $17::text::int[], $18::text::bigint[], $19::text::bigint[], $20::text::int[])
         AS t (number, unit, destination, at_ms, place)
     JOIN groups g USING (number)
     WHERE EXISTS (SELECT FROM fence)
@@ -116,8 +116,8 @@ engaged AS (
     ON CONFLICT DO NOTHING
     RETURNING run_id, channel_id, destination, kind, human
 ),
--- By minute first: a batch has few. Windows: $21 group, $22 unit, $23 late frame or -1, $24 grain, $25 start in ms, $26 total,
--- $27 first and $28 last time in ms.
+-- By minute first: a batch has few. Windows: $21 group, $22 unit, $23 late frame or -1, $24 grain, $25 start in ms,
+-- $26 total, $27 first and $28 last time in ms.
 readers AS MATERIALIZED (
     SELECT number, floor(at_ms / 60000.0)::bigint AS minute, count(*) AS uniques
     FROM touches JOIN engaged USING (run_id, channel_id, destination, kind, human)
@@ -158,7 +158,8 @@ windows AS (
 )
 
 -- name: endings
--- What ends sending to a destination ($29 destinations, $30 channels, $31 kinds; $32 topic and $33 source of the outbox), and who hears of it.
+-- What ends sending to a destination ($29 destinations, $30 channels, $31 kinds; $32 topic and $33 source of
+-- the outbox), and who hears of it.
 , endings AS MATERIALIZED (
     SELECT e.destination, e.reason, c.kind AS channel_kind
     FROM unnest($29::bigint[], $30::int[], $31::text[]) AS e (destination, channel_id, reason)
