@@ -1,7 +1,7 @@
 """The engagement worker whose event loop stands still while a batch is written: the negative control of R8."""
 
 import asyncio
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from publishing.runtime.database import open_pool
@@ -19,14 +19,11 @@ async def _flush(advances: Any, folded: Any, *, presumed_new: bool) -> store.App
 
 async def flush_in_the_loop(_: object, advances: Any, folded: Any, *, presumed_new: bool = False) -> store.Applied:
     """Write in another thread, and let nothing else run meanwhile: neither heartbeats nor the consumer."""
-    found: list[store.Applied] = []
     work = _flush(advances, folded, presumed_new=presumed_new)
-    thread = threading.Thread(target=lambda: found.append(asyncio.run(work)))
-    thread.start()
-    thread.join()
-    return found[0]
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        return thread.submit(asyncio.run, work).result()
 
 
 if __name__ == "__main__":
-    engagement.apply_partitions = flush_in_the_loop  # type: ignore[attr-defined]
+    engagement.apply_partitions = flush_in_the_loop  # type: ignore[assignment]
     engagement.main()

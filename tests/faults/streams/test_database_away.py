@@ -303,4 +303,6 @@ async def test_the_mutant_that_flushes_in_the_poll_loop_is_thrown_out(scene: Sce
     await scene.stage.drained()
     relay.delay_s = SLOW_S
     await scene.stage.produce_frames(20)
-    await worker.wrote("partitions.sought", times=assignments(worker) + 1)
+    await worker.wrote("woke up too late")
+    relay.delay_s = 0.0
+    await worker.wrote("partitions.sought", times=2)
