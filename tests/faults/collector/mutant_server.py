@@ -28,7 +28,14 @@ def answer_first() -> None:
 
 
 def exit_at_once() -> None:
-    """SIGTERM ends the process where it stands."""
+    """SIGTERM ends the process where it stands, and readers wait long enough to be met by it."""
+    keep = BrokerFirst.keep
+
+    async def keep_slowly(self: BrokerFirst, shard: int, frame: bytes) -> None:
+        await asyncio.sleep(HELD_BACK_S)
+        await keep(self, shard, frame)
+
+    BrokerFirst.keep = keep_slowly  # type: ignore[method-assign]
     start = serve.Server.startup
 
     async def startup(self: serve.Server, sockets: object = None) -> None:
