@@ -51,7 +51,7 @@ class Answers:
     statuses: dict[int, int] = field(default_factory=dict)
     retry_after: set[str | None] = field(default_factory=set)
     sent_at_s: dict[int, float] = field(default_factory=dict)
-    broken: set[int] = field(default_factory=set)
+    broken: dict[int, str] = field(default_factory=dict)
     slowest_s: float = 0.0
 
     def numbers(self, status: int = 200) -> set[int]:
@@ -115,8 +115,10 @@ class Stage:
                 answers.sent_at_s[number] = started_s
                 try:
                     answer = await client.post(self.path(number), content=BODY)
-                except httpx.TransportError:
-                    answers.broken.add(number)
+                except httpx.ConnectError:  # it does not listen any more: nothing was asked
+                    await asyncio.sleep(0.02)
+                except httpx.TransportError as error:
+                    answers.broken[number] = f"{type(error).__name__} after {time.monotonic() - started_s:.2f} s"
                     await asyncio.sleep(0.02)
                 else:
                     answers.statuses[number] = answer.status_code
@@ -126,7 +128,8 @@ class Stage:
                 number += readers
                 await asyncio.sleep(pause_s)
 
-        async with httpx.AsyncClient(base_url=self.url, timeout=20) as client:
+        limits = httpx.Limits(max_connections=readers, max_keepalive_connections=readers)
+        async with httpx.AsyncClient(base_url=self.url, timeout=20, limits=limits) as client:
             await asyncio.gather(*(reader(place, client) for place in range(readers)))
 
     async def metric(self, name: str) -> float:

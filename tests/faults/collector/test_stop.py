@@ -17,7 +17,7 @@ LONGEST_EXIT_S = 10.0
 UNREAD_S = 0.3
 
 
-async def load_and_end(stage: Stage, process: Popen[bytes], answers: Answers) -> set[int]:
+async def load_and_end(stage: Stage, process: Popen[bytes], answers: Answers) -> dict[int, str]:
     """End it under load; returns those who were waiting and got no answer."""
     stop = asyncio.Event()
     crowd = asyncio.create_task(stage.crowd(answers, stop, readers=32))
@@ -28,7 +28,7 @@ async def load_and_end(stage: Stage, process: Popen[bytes], answers: Answers) ->
     await asyncio.to_thread(process.wait, LONGEST_EXIT_S)
     stop.set()
     await crowd
-    return {number for number in answers.broken if answers.sent_at_s[number] < signalled_s - UNREAD_S}
+    return {number: how for number, how in answers.broken.items() if answers.sent_at_s[number] < signalled_s - UNREAD_S}
 
 
 async def test_ends_in_order(stage: Stage) -> None:
@@ -37,7 +37,7 @@ async def test_ends_in_order(stage: Stage) -> None:
     for round_number in range(ROUNDS):
         away = {"TIDEWIRE_KAFKA_BOOTSTRAP_SERVERS": NO_BROKER} if round_number == 1 else {}
         with stage.collector(**away) as process:
-            assert await load_and_end(stage, process, answers) == set()
+            assert await load_and_end(stage, process, answers) == {}
             assert process.returncode == 0
     with stage.collector():
         await until(stage.is_drained, 15)
