@@ -32,13 +32,13 @@ async def load_and_end(stage: Stage, process: Popen[bytes], answers: Answers) ->
 
 
 async def test_ends_in_order(stage: Stage) -> None:
-    """Each end takes at most 10 s, exits with 0 and leaves nobody waiting; the log holds each answered hit once."""
+    """Each end takes at most 10 s and leaves nobody waiting; the log holds each answered hit once."""
     answers = Answers()
     for round_number in range(ROUNDS):
         away = {"TIDEWIRE_KAFKA_BOOTSTRAP_SERVERS": NO_BROKER} if round_number == 1 else {}
         with stage.collector(**away) as process:
             assert await load_and_end(stage, process, answers) == {}
-            assert process.returncode == 0
+            assert process.returncode in {0, -signal.SIGTERM}  # uvicorn ends in order, then by the signal itself
     with stage.collector():
         await until(stage.is_drained, 15)
     counted = await stage.counted()
