@@ -47,6 +47,7 @@ class Spool:
         self._has_frames = asyncio.Event()
         self._end = Position()
         self.oldest_at_ms: int | None = None
+        self._has_refused = False
 
     async def open(self) -> None:
         """Open the folder, again and again while the disk refuses; raises SpoolBusyError when it is another's."""
@@ -59,7 +60,7 @@ class Spool:
                 log.warning("spool.closed", error=error.strerror or type(error).__name__)
                 await asyncio.sleep(REOPEN_PAUSE_S)
                 continue
-            self._files = files
+            self._files, self._has_refused = files, False
             self._waiting += files.waiting
             self._unread += files.waiting
             self._noted()
@@ -76,8 +77,8 @@ class Spool:
 
     @property
     def is_open(self) -> bool:
-        """Whether frames can be kept, as far as the disk has said."""
-        return self._files is not None and self.bytes_used < self._max_bytes
+        """Whether frames can be kept, as far as the cap and the disk have said of the last one."""
+        return self._files is not None and not self._has_refused
 
     @property
     def unsent(self) -> int:
@@ -93,6 +94,7 @@ class Spool:
         kept: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         encoded = encode(one)
         if self._files is None or self.bytes_used + len(encoded) > self._max_bytes:
+            self._has_refused = True
             kept.set_result(False)
             return kept
         self._pending.append(_Waiting(one.shard, encoded, kept))
@@ -132,6 +134,7 @@ class Spool:
         assert files is not None
         await self._in_thread(lambda: files.advance(self._end))
         self._waiting.subtract(one.shard for one in frames)
+        self._has_refused = False
         self._noted()
 
     async def close(self) -> None:
@@ -150,12 +153,12 @@ class Spool:
             encoded = [one.encoded for one in group]
             try:
                 await self._in_thread(functools.partial(files.append, encoded))
-                is_kept = True
+                is_kept, self._has_refused = True, False
             except OSError as error:
                 log.warning("spool.refused", error=error.strerror or type(error).__name__, frames=len(group))
                 self._waiting.subtract(one.shard for one in group)
                 self._unread.subtract(one.shard for one in group)
-                is_kept = False
+                is_kept, self._has_refused = False, True
             self._commits += 1
             self._pending_bytes -= sum(map(len, encoded))
             self._noted()
