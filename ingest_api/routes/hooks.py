@@ -7,37 +7,30 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from ingest_api.access import ChannelNumber
+from ingest_api.descriptions import PROBLEM, takes
 from ingest_api.hooks.receiving import Hooks
 from ingest_api.hooks.refusals import MAX_HOOK_BYTES, too_large
-from ingest_api.problems import MEDIA_TYPE
 from publishing.runtime.clock import utc_now
 
-_PROBLEM: Final = {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
 _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     200: {"description": "Durable, or nothing to be kept."},
-    400: {"description": "Not of the provider's form; the fields are named.", **_PROBLEM},
-    403: {"description": "Not signed by one that is trusted.", **_PROBLEM},
-    413: {"description": "Too large.", **_PROBLEM},
-    503: {"description": "Not kept; come again.", **_PROBLEM},
+    **PROBLEM,
 }
-
-
-def _takes(*media_types: str) -> dict[str, Any]:
-    """Describe a body whose form is the provider's own."""
-    return {"requestBody": {"required": True, "content": {one: {"schema": {"type": "object"}} for one in media_types}}}
-
+# The form of a body is its provider's own.
+_ANY: Final[dict[str, Any]] = {"type": "object"}
+_JSON: Final = ("application/json", _ANY)
 
 router = APIRouter(prefix="/hooks", responses=_ANSWERS, tags=["hooks"])
 
 
-@router.post("/ses", openapi_extra=_takes("text/plain", "application/json"))
+@router.post("/ses", openapi_extra=takes(("text/plain", _ANY), _JSON))
 async def post_ses(request: Request) -> Response:
     """Take a message of Amazon SNS: an event of SES, or the confirmation of a topic that is allowed."""
     await _hooks(request).ses.receive(await _body(request, "ses"), utc_now())
     return Response(None, 200)
 
 
-@router.post("/slack", openapi_extra=_takes("application/x-www-form-urlencoded", "application/json"))
+@router.post("/slack", openapi_extra=takes(("application/x-www-form-urlencoded", _ANY), _JSON))
 async def post_slack(request: Request) -> Response:
     """Take a callback of Slack: the challenge of this address, or clicks on buttons."""
     body = await _body(request, "slack")
@@ -47,7 +40,7 @@ async def post_slack(request: Request) -> Response:
     return Response(msgspec.json.encode({"challenge": challenge}), 200, media_type="application/json")
 
 
-@router.post("/webhook/{channel_id}", openapi_extra=_takes("application/json"))
+@router.post("/webhook/{channel_id}", openapi_extra=takes(_JSON))
 async def post_webhook(request: Request, channel_id: ChannelNumber) -> Response:
     """Take a callback of a webhook's receiving end, signed with the channel's own secret."""
     body = await _body(request, "webhook")

@@ -35,7 +35,8 @@ def unsigned(alg: str) -> str:
 
 def test_a_valid_token() -> None:
     """A token that has everything speaks for its subject; the scheme's case does not matter."""
-    assert authenticate(RULES, f"bearer {token()}") == Principal("someone", Role.EDITOR)
+    found = authenticate(RULES, f"bearer {token()}")
+    assert found == Principal("someone", Role.EDITOR, expires_at_s=NOW + 2 * DAY_S)
     now = int(time.time())  # noqa: TID251
     assert authenticate(RULES, f"Bearer {token(exp=now - 10, nbf=now + 10)}").role is Role.EDITOR
 
