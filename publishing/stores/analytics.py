@@ -3,13 +3,14 @@
 import contextlib
 import dataclasses
 import datetime as dt
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, TypeAlias
 
 import asyncpg
 import asyncpg.pool
 
-from publishing.domain.windows import GRAINS, WIDTH_MS, Grain
+from publishing.domain.pieces import EPOCH, pieces
+from publishing.domain.windows import WIDTH_MS, Grain
 from publishing.runtime.statements import load_statements
 from publishing.stores.availability import Pool
 
@@ -25,7 +26,7 @@ CHUNK_WINDOWS = {Grain.MINUTE: 60, Grain.HOUR: 24, Grain.DAY: 31}
 SPLITS = ("publication", "run", "arm", "verdict")
 _COLUMNS = {"publication": "publication_id", "run": "run_id", "arm": "arm", "verdict": "verdict"}
 _KEY = ("window_start", "publication_id", "run_id", "channel_id", "kind", "arm", "verdict")
-_ORDER = (*_KEY, "total", "uniques", "late", "revision", "closed")
+_MEASURES = ("total", "uniques", "late", "revision", "closed")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,19 +47,21 @@ class EngagementQuery:
         return dt.timedelta(milliseconds=WIDTH_MS[self.grain])
 
     @property
+    def keys(self) -> tuple[str, ...]:
+        """The columns that tell the cells of the series apart, in the order of the series."""
+        hidden = {column for split, column in _COLUMNS.items() if split not in self.splits}
+        return tuple(name for name in _KEY if name not in hidden)
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """The columns that a cell of the series has, in their order."""
-        hidden = {column for split, column in _COLUMNS.items() if split not in self.splits}
-        return tuple(name for name in _ORDER if name not in hidden)
+        return (*self.keys, *_MEASURES)
 
     def before(self, now: dt.datetime) -> "EngagementQuery":
         """The period of equal length before; of a period that is not over, only what has begun is compared."""
-        begun = now - (now - _EPOCH) % self.width + self.width
+        begun = now - (now - EPOCH) % self.width + self.width
         ends_at = min(self.ends_at, begun) if begun > self.starts_at else self.ends_at
         return dataclasses.replace(self, starts_at=self.starts_at - (ends_at - self.starts_at), ends_at=self.starts_at)
-
-
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 @contextlib.asynccontextmanager
@@ -80,9 +83,8 @@ async def series(pool: Reading, query: EngagementQuery, watermark: dt.datetime |
 
     A watermark that was read before the cells calls no window closed that was open when it was read.
     """
-    columns = query.columns
-    rows = await pool.fetch(SQL.series, *_asked(query), watermark, query.width, *_first_key(query), MAX_CELLS + 1)
-    return [{name: row[name] for name in columns} for row in rows]
+    text, parameters = _series(query, watermark, MAX_CELLS + 1)
+    return [dict(row) for row in await pool.fetch(text, *parameters)]
 
 
 async def exported(
@@ -93,45 +95,69 @@ async def exported(
     Each chunk is a statement of its own: a client who reads slowly holds neither a snapshot nor a partition, and pays
     with cells of open windows that are as new as their chunk.
     """
-    columns, step = query.columns, query.width * CHUNK_WINDOWS[query.grain]
+    step = query.width * CHUNK_WINDOWS[query.grain]
     at: dt.datetime | None = query.starts_at
     while at := await pool.fetchval(SQL.next_window, query.grain, at, query.ends_at):
         until = min(at + step, query.ends_at)
         part = dataclasses.replace(query, starts_at=at, ends_at=until)
-        key = _first_key(part)
-        while rows := await pool.fetch(SQL.series, *_asked(part), watermark, query.width, *key, chunk_rows):
-            yield [tuple(row[name] for name in columns) for row in rows]
+        text, parameters = _series(part, watermark, chunk_rows)
+        while rows := await pool.fetch(text, *parameters):
+            yield [tuple(row) for row in rows]
             if len(rows) < chunk_rows:
                 break
-            key = [rows[-1][name] for name in _KEY]
+            text, parameters = _series(part, watermark, chunk_rows, after=rows[-1][: len(query.keys)])
         at = until
 
 
 async def totals(pool: Reading, query: EngagementQuery) -> list[dict[str, Any]]:
-    """Sum the period by channel, kind and verdict, and by what the query tells apart; its kinds filter nothing here."""
-    told = ["publication" in query.splits, "run" in query.splits, "arm" in query.splits]
-    coarse = dataclasses.replace(query, grain=_coarsest(query))
-    return [dict(row) for row in await pool.fetch(SQL.totals, *_filters(coarse)[:5], *told)]
+    """Sum the period by channel, kind and verdict, and by what the query tells apart; its kinds filter nothing here.
+
+    Read from the widest windows that the period is made of: the same sums from fewer rows, which are kept longer, too.
+    """
+    keys = [name for name in _KEY if name in {"channel_id", "kind", "verdict", *query.keys} - {"window_start"}]
+    asked = _Asked()
+    filters = asked.filters(dataclasses.replace(query, kinds=None))
+    parts = [
+        SQL.piece.format(
+            keys=", ".join(keys),
+            table=_table(piece.grain),
+            starts_at=asked.place(piece.starts_at),
+            ends_at=asked.place(piece.ends_at),
+            filters=filters,
+        )
+        for piece in pieces(query.grain, query.starts_at, query.ends_at)
+    ]
+    if not parts:
+        return []
+    text = SQL.totals.format(keys=", ".join(keys), pieces="\nUNION ALL\n".join(parts))
+    return [dict(row) for row in await pool.fetch(text, *asked.parameters)]
 
 
-def _coarsest(query: EngagementQuery) -> Grain:
-    """The widest windows that the period is made of: the same sums from fewer rows, which are kept longer, too."""
-    for grain in reversed(GRAINS):
-        width = dt.timedelta(milliseconds=WIDTH_MS[grain])
-        if not any((moment - _EPOCH) % width for moment in (query.starts_at, query.ends_at)):
-            return grain
-    return query.grain
+class _Asked:
+    """The parameters of a statement whose text is put together: each knows its place."""
+
+    def __init__(self, *parameters: object) -> None:
+        self.parameters = list(parameters)
+
+    def place(self, parameter: object) -> str:
+        self.parameters.append(parameter)
+        return f"${len(self.parameters)}"
+
+    def filters(self, query: EngagementQuery) -> str:
+        named = ((SQL.channels, query.channels), (SQL.publications, query.publications), (SQL.kinds, query.kinds))
+        return " ".join(text.format(place=self.place(list(some))) for text, some in named if some is not None)
 
 
-def _asked(query: EngagementQuery) -> list[Any]:
-    return [*_filters(query), *(split in query.splits for split in SPLITS)]
+def _series(
+    query: EngagementQuery, watermark: dt.datetime | None, cells: int, after: Sequence[object] = ()
+) -> tuple[str, list[object]]:
+    """The statement of the series' first cells, or of those after the cell with these keys."""
+    asked = _Asked(query.starts_at, query.ends_at, watermark, query.width, cells)
+    filters, keys = asked.filters(query), ", ".join(query.keys)
+    if after:
+        filters += " " + SQL.after.format(keys=keys, places=", ".join(asked.place(value) for value in after))
+    return SQL.series.format(keys=keys, table=_table(query.grain), filters=filters), asked.parameters
 
 
-def _filters(query: EngagementQuery) -> list[Any]:
-    named = (query.channels, query.publications, query.kinds)
-    return [query.grain, query.starts_at, query.ends_at, *(None if one is None else list(one) for one in named)]
-
-
-def _first_key(query: EngagementQuery) -> list[Any]:
-    """A key before every cell of the query: no number is below 0."""
-    return [query.starts_at, -1, -1, -1, "", -1, ""]
+def _table(grain: Grain) -> str:
+    return f"publishing_analytics_{grain}"

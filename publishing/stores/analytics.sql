@@ -1,37 +1,34 @@
 -- name: series
--- $1 grain, $2 from, $3 before, $4 channels, $5 publications, $6 kinds; $7 to $10 whether publication, run, arm and
--- verdict are told apart; $11 watermark, $12 width of a window; $13 to $19 the key to go on after; $20 how many.
-SELECT window_start, publication_id, run_id, channel_id, kind, arm, verdict,
-    sum(total)::bigint AS total, sum(uniques)::bigint AS uniques, sum(late)::bigint AS late, max(revision) AS revision,
-    coalesce(window_start + $12::interval <= $11::timestamptz, false) AS closed
-FROM (
-    SELECT window_start, CASE WHEN $7::boolean THEN publication_id ELSE 0 END AS publication_id,
-        CASE WHEN $8::boolean THEN run_id ELSE 0 END AS run_id, channel_id, kind,
-        CASE WHEN $9::boolean THEN arm ELSE 0 END AS arm, CASE WHEN $10::boolean THEN verdict ELSE '' END AS verdict,
-        total, uniques, late, revision
-    FROM publishing_analytics
-    WHERE grain = $1 AND window_start >= $2 AND window_start < $3
-        AND ($4::int[] IS NULL OR channel_id = ANY ($4))
-        AND ($5::bigint[] IS NULL OR publication_id = ANY ($5))
-        AND ($6::text[] IS NULL OR kind = ANY ($6))
-) cells
-WHERE (window_start, publication_id, run_id, channel_id, kind, arm, verdict)
-    > ($13::timestamptz, $14::bigint, $15::bigint, $16::int, $17::text, $18::int, $19::text)
-GROUP BY 1, 2, 3, 4, 5, 6, 7
-ORDER BY 1, 2, 3, 4, 5, 6, 7
-LIMIT $20;
+-- $1 from, $2 before, $3 watermark, $4 width of a window, $5 how many. Only what is asked for stands in the text: a key
+-- or a filter that decides nothing would cost at every row.
+SELECT {keys}, sum(total)::bigint AS total, sum(uniques)::bigint AS uniques, sum(late)::bigint AS late,
+    max(revision) AS revision, coalesce(window_start + $4::interval <= $3::timestamptz, false) AS closed
+FROM {table}
+WHERE window_start >= $1 AND window_start < $2 {filters}
+GROUP BY {keys}
+ORDER BY {keys}
+LIMIT $5;
 
 -- name: totals
--- $1 grain, $2 from, $3 before, $4 channels, $5 publications; $6 to $8 whether publication, run and arm are told apart.
-SELECT CASE WHEN $6::boolean THEN publication_id ELSE 0 END AS publication_id,
-    CASE WHEN $7::boolean THEN run_id ELSE 0 END AS run_id, channel_id, kind,
-    CASE WHEN $8::boolean THEN arm ELSE 0 END AS arm, verdict,
-    sum(total)::bigint AS total, sum(uniques)::bigint AS uniques
-FROM publishing_analytics
-WHERE grain = $1 AND window_start >= $2 AND window_start < $3
-    AND ($4::int[] IS NULL OR channel_id = ANY ($4))
-    AND ($5::bigint[] IS NULL OR publication_id = ANY ($5))
-GROUP BY 1, 2, 3, 4, 5, 6;
+SELECT {keys}, sum(total)::bigint AS total, sum(uniques)::bigint AS uniques
+FROM ({pieces}) AS cells
+GROUP BY {keys};
+
+-- name: piece
+SELECT {keys}, total, uniques FROM {table}
+WHERE window_start >= {starts_at} AND window_start < {ends_at} {filters}
+
+-- name: channels
+AND channel_id = ANY ({place}::int[])
+
+-- name: publications
+AND publication_id = ANY ({place}::bigint[])
+
+-- name: kinds
+AND kind = ANY ({place}::text[])
+
+-- name: after
+AND ({keys}) > ({places})
 
 -- name: next_window
 SELECT min(window_start) FROM publishing_analytics WHERE grain = $1 AND window_start >= $2 AND window_start < $3;

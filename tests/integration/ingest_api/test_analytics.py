@@ -4,6 +4,7 @@ import csv
 import datetime as dt
 import io
 import tracemalloc
+from random import Random
 from typing import Any
 
 import asyncpg
@@ -170,6 +171,35 @@ async def test_chunks_are_the_whole(counted: Any, pool: asyncpg.Pool, chunk_rows
     chunks = [rows async for rows in analytics.exported(pool, query, None, chunk_rows=chunk_rows)]
     assert [row for rows in chunks for row in rows] == [tuple(row.values()) for row in whole]
     assert max(map(len, chunks)) <= chunk_rows
+
+
+@pytest.mark.parametrize("grain", ["minute", "hour", "day"])
+async def test_totals_are_plain_sums(pool: asyncpg.Pool, grain: str) -> None:
+    """However ragged a period is, its totals are the sums of its windows of the grain that was asked for."""
+    await pool.execute(
+        "INSERT INTO publishing_analytics SELECT g, date_trunc(g, at, 'UTC'), n % 3, n % 5, n % 2, 0, 'opened', "
+        "(ARRAY['human', 'machine'])[1 + n % 2], sum(n), count(*), 0, 0, min(at), max(at) "
+        "FROM generate_series(1, 4000) AS n, LATERAL (SELECT $1::timestamptz + n * interval '97 seconds' AS at) AS t, "
+        "unnest(ARRAY['minute', 'hour', 'day']) AS g GROUP BY 1, 2, 3, 4, 5, 8",
+        AT,
+    )
+    random = Random(1)
+    for _ in range(40):
+        starts_at = AT + dt.timedelta(minutes=random.randrange(-600, 7_000))
+        ends_at = starts_at + dt.timedelta(minutes=random.choice([1, 59, 1_440, random.randrange(7_000)]))
+        query = analytics.EngagementQuery(
+            grain=Grain(grain), starts_at=starts_at, ends_at=ends_at, channels=(1,), splits=frozenset({"publication"})
+        )
+        plain = await pool.fetch(
+            "SELECT publication_id, channel_id, kind, verdict, sum(total)::bigint AS total, sum(uniques)::bigint AS "
+            "uniques FROM publishing_analytics WHERE grain = $1 AND window_start >= $2 AND window_start < $3 "
+            "AND channel_id = 1 GROUP BY 1, 2, 3, 4",
+            grain,
+            starts_at,
+            ends_at,
+        )
+        found = await analytics.totals(pool, query)
+        assert sorted(found, key=str) == sorted(map(dict, plain), key=str)
 
 
 async def test_a_text_is_no_formula(counted: Any, pool: asyncpg.Pool) -> None:
