@@ -31,7 +31,7 @@ REQUEST_ID = "tidewire.request_id"
 TRACEPARENT = "tidewire.traceparent"
 
 # A database that hangs costs a reader no more than this, and a writer no more than a bulk of 10,000 lines may take.
-READ_WAIT_S = 2.0
+READ_WAIT_S = 1.5
 WRITE_WAIT_S = 30.0
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
@@ -86,8 +86,17 @@ class Edge:
                 check_depth(document)
         except TooDeepError as error:
             raise ProblemError(400, f"JSON here has at most {error.max_depth} levels.") from error
-        async with asyncio.timeout(READ_WAIT_S if scope["method"] in {"GET", "HEAD"} else WRITE_WAIT_S) as answer.wait:
-            await self._rest(scope, replayed(body, receive), answer)
+        try:
+            async with asyncio.timeout(
+                READ_WAIT_S if scope["method"] in {"GET", "HEAD"} else WRITE_WAIT_S
+            ) as answer.wait:
+                await self._rest(scope, replayed(body, receive), answer)
+        except Exception as error:
+            if answer.is_late:
+                raise TimeoutError from error
+            raise
+        if answer.is_late:
+            raise TimeoutError
 
 
 class _Answer:
@@ -99,10 +108,17 @@ class _Answer:
         self.status = 0
         self.wait: asyncio.Timeout | None = None
 
+    @property
+    def is_late(self) -> bool:
+        """Whether the time was over before the answer began: what the application makes of that is not answered."""
+        return self.wait is not None and self.wait.expired()
+
     async def __call__(self, message: Any) -> None:
+        if self.is_late:
+            return
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            if self.wait is not None and not self.wait.expired():
+            if self.wait is not None:
                 # Whoever answers has answered in time: what streams is not cut off.
                 self.wait.reschedule(None)
             message = {**message, "headers": [*message.get("headers", ()), (b"x-request-id", self._request_id)]}

@@ -1,6 +1,7 @@
 """The edge's time: an answer must begin in time, and what has begun is not cut off."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -81,3 +82,23 @@ async def test_a_problem_is_answered_as_it_is() -> None:
 
     status, body = await ask(application)
     assert (status, json.loads(body)["detail"]) == (409, "It is so already.")
+
+
+async def test_what_the_application_makes_of_its_end_is_not_answered() -> None:
+    """An error or an answer of an application that was given up is neither a 500 nor anything else but the 503."""
+
+    async def failing(*_: Any) -> None:
+        try:
+            await asyncio.sleep(1)
+        except asyncio.CancelledError as error:
+            raise RuntimeError from error
+
+    async def answering(_: Any, __: Any, send: Any) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(1)
+        await send({"type": "http.response.start", "status": 500, "headers": []})
+        await send({"type": "http.response.body", "body": b"late"})
+
+    for application in (failing, answering):
+        status, body = await ask(application)
+        assert (status, json.loads(body)["status"]) == (503, 503)
