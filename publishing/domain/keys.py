@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 # A key shorter than the MAC it makes (RFC 2104, section 3) weakens it.
 MIN_KEY_BYTES = 32
@@ -23,6 +23,11 @@ class KeyRing:
     """Keys by id in the order in which they were given; the repr shows the ids alone."""
 
     keys: tuple[tuple[str, bytes], ...]
+    _by_id: dict[str, bytes] = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Lay the keys out by id: each token and each sealed value asks for one; the first of an id is the one."""
+        object.__setattr__(self, "_by_id", dict(reversed(self.keys)))
 
     @property
     def current(self) -> tuple[str, bytes]:
@@ -31,7 +36,7 @@ class KeyRing:
 
     def find(self, kid: str) -> bytes | None:
         """The key with this id, or None when the ring does not hold it."""
-        return next((key for name, key in self.keys if name == kid), None)
+        return self._by_id.get(kid)
 
     def __repr__(self) -> str:
         return f"KeyRing({', '.join(name for name, _ in self.keys)})"

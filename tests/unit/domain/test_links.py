@@ -1,7 +1,7 @@
 """Links: nothing but what was signed is read, purposes are apart, and targets are plain web addresses."""
 
 import base64
-import dataclasses
+import hmac
 from typing import Any
 
 import pytest
@@ -60,7 +60,7 @@ ANY_READER = st.builds(
 @given(ANY_READER, st.sampled_from(Purpose))
 def test_a_reader_comes_back(link: ReaderLink, purpose: Purpose) -> None:
     """What was signed is read, whatever the numbers within the widths of the message."""
-    assert verify_reader(RING, purpose, sign_reader(RING, purpose=purpose, **dataclasses.asdict(link))) == link
+    assert verify_reader(RING, purpose, sign_reader(RING, purpose=purpose, **link._asdict())) == link
 
 
 def test_links_of_the_first_version_are_read() -> None:
@@ -118,6 +118,16 @@ def test_purposes_are_apart(signed_for: Purpose, used_for: Purpose) -> None:
     else:
         with pytest.raises(LinkError, match="forged"):
             verify_reader(RING, used_for, token)
+
+
+@given(st.binary(min_size=32, max_size=96), st.sampled_from(Purpose), st.integers(1, 10**18 - 1))
+def test_the_mac_is_half_of_an_hmac(key: bytes, purpose: Purpose, destination: int) -> None:
+    """What vouches for a link is HMAC-SHA-256 over purpose and token, cut to 128 bits, for keys of any length."""
+    ring = KeyRing((("k", key),))
+    token = sign_reader(ring, purpose=purpose, **(READER | {"destination": destination}))
+    packed = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+    whole = hmac.digest(key, f"tidewire/link/{purpose}\0".encode() + packed[:-16], "sha256")
+    assert packed[-16:] == whole[:16]
 
 
 def test_an_article_is_no_reader() -> None:

@@ -1,6 +1,5 @@
 """Judging: what a collector remembers of a delivery, for how long and how much, and what it keeps of a reader."""
 
-import dataclasses
 import itertools
 from pathlib import Path
 
@@ -60,9 +59,9 @@ def test_a_burst_is_of_one_delivery() -> None:
     """Four readers who click, and four deliveries to one reader, are no burst."""
     one = judge()
     for number in range(8):
-        other = dataclasses.replace(READER, destination=number + 1)
+        other = READER._replace(destination=number + 1)
         assert one.hit(browser(one), other, article(number), NOW_MS)[1].flags == 0
-        other = dataclasses.replace(READER, channel_id=number + 10)
+        other = READER._replace(channel_id=number + 10)
         assert one.hit(browser(one), other, article(number), NOW_MS)[1].flags == 0
 
 
@@ -84,7 +83,7 @@ def test_the_invisible_link_is_remembered_for_ten_minutes() -> None:
     assert (trapped.verdict, trapped.rule, trapped.flags) == (Verdict.MACHINE, 10, FLAG_HONEYPOT)
     for after_ms, flags in ((1, FLAG_HONEYPOT), (HONEYPOT_MS - 1, FLAG_HONEYPOT), (HONEYPOT_MS, 0)):
         assert one.hit(browser(one), READER, None, NOW_MS + after_ms)[1].flags == flags
-    other = dataclasses.replace(READER, destination=42)
+    other = READER._replace(destination=42)
     assert one.hit(browser(one), other, None, NOW_MS)[1].flags == 0
 
 
@@ -106,7 +105,7 @@ def test_a_gateway_that_also_unsubscribes() -> None:
 def test_too_soon_after_the_send(after_ms: int, is_soon: bool) -> None:  # noqa: FBT001  - a row of the table
     """Within 2 s of the send nobody has read; a send that lies far ahead is a clock that is wrong."""
     one = judge()
-    reader = dataclasses.replace(READER, sent_at_s=NOW_MS // 1_000)
+    reader = READER._replace(sent_at_s=NOW_MS // 1_000)
     _, found = one.hit(browser(one), reader, None, NOW_MS // 1_000 * 1_000 + after_ms)
     assert found.flags == (FLAG_SOON if is_soon else 0)
     assert found.verdict is (Verdict.MACHINE if is_soon else Verdict.HUMAN)
@@ -115,7 +114,7 @@ def test_too_soon_after_the_send(after_ms: int, is_soon: bool) -> None:  # noqa:
 def test_a_link_without_a_time_is_never_soon() -> None:
     """A link of the first version says no time of its send."""
     one = judge()
-    assert one.hit(browser(one), dataclasses.replace(READER, sent_at_s=0), None, 1)[1].flags == 0
+    assert one.hit(browser(one), READER._replace(sent_at_s=0), None, 1)[1].flags == 0
 
 
 def test_networks_are_evidence() -> None:
@@ -134,7 +133,7 @@ def test_networks_are_evidence() -> None:
 def test_no_more_is_kept_than_allowed(letter: TrackingPolicy, installation: TrackingPolicy, is_private: bool) -> None:  # noqa: FBT001
     """The reader's number is kept when letter, installation and reader all allow it, whatever the evidence."""
     one = judge(tracking_policy=installation.name.lower())
-    reader = dataclasses.replace(READER, policy=letter)
+    reader = READER._replace(policy=letter)
     least = min(letter, installation)
     visitor = browser(one, sec_gpc=b"1" if is_private else b"0")
     for number in range(5):
