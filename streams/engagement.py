@@ -39,7 +39,7 @@ OPTIONS: Mapping[str, Any] = {
     "broker_max_poll_records": 2_000,
 }
 # Sources whose frames may come twice, as the outbox's relay sends what its writer may have sent already.
-REPEATING_SOURCES = ("tidewire/ledger", "tidewire/outbox")
+REPEATING_SOURCES = ("tidewire/ledger", "tidewire/outbox", "tidewire/spool")
 _REPEATING_SOURCES = tuple(source.encode() for source in REPEATING_SOURCES)
 
 log = get_logger(__name__)

@@ -17,7 +17,7 @@ PAST_MS: Final = 30 * DAY_MS
 NEVER_MS: Final = -(2**62)
 WIDTHS_MS: Final = {"minute": MINUTE_MS, "hour": HOUR_MS, "day": DAY_MS}
 
-REPEATING: Final = ("tidewire/ledger", "tidewire/outbox")
+REPEATING: Final = ("tidewire/ledger", "tidewire/outbox", "tidewire/spool")
 """Sources whose frames may come twice, by the beginning of `ce_source`."""
 
 READER_KINDS: Final = frozenset({"opened", "clicked", "unsubscribed", "complained"})
