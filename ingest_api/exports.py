@@ -1,12 +1,13 @@
 """Owns exports: cells as CSV or Parquet, written while they are read, so that their number costs no memory."""
 
+import asyncio
 import csv
 import datetime as dt
 import io
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from ingest_api.parquet import Column, ParquetWriter
+from ingest_api.parquet import Column, ParquetFile
 
 CSV, PARQUET = "text/csv", "application/vnd.apache.parquet"
 MEDIA_TYPES = {"csv": f"{CSV}; charset=utf-8; header=present", "parquet": PARQUET}
@@ -45,24 +46,27 @@ def format_of(asked: str, accept: str) -> str:
 
 
 async def as_csv(columns: Sequence[str], chunks: Chunks) -> AsyncIterator[bytes]:
-    """Write RFC 4180 with a header; times as ISO 8601 in UTC, truth as true and false."""
+    """Write RFC 4180 with a header; times as ISO 8601 in UTC, truth as true and false; in a thread."""
     yield (",".join(columns) + "\r\n").encode()
     async for rows in chunks:
-        out = io.StringIO()
-        csv.writer(out).writerows([_cell(value) for value in row] for row in rows)
-        yield out.getvalue().encode()
+        yield await asyncio.to_thread(_csv, rows)
 
 
 async def as_parquet(columns: Sequence[str], chunks: Chunks) -> AsyncIterator[bytes]:
-    """Write a Parquet file with a row group a chunk."""
-    writer = ParquetWriter({name: _TYPES[name] for name in columns})
-    yield writer.begin()
+    """Write a Parquet file with a row group a chunk, in a thread: links are answered meanwhile."""
+    file = await asyncio.to_thread(ParquetFile, {name: _TYPES[name] for name in columns})
     async for rows in chunks:
-        yield writer.row_group(list(zip(*rows, strict=True)))
-    yield writer.end()
+        yield await asyncio.to_thread(file.row_group, rows)
+    yield await asyncio.to_thread(file.end)
 
 
 WRITERS = {"csv": as_csv, "parquet": as_parquet}
+
+
+def _csv(rows: Sequence[tuple[Any, ...]]) -> bytes:
+    out = io.StringIO()
+    csv.writer(out).writerows([_cell(value) for value in row] for row in rows)
+    return out.getvalue().encode()
 
 
 def _cell(value: Any) -> Any:

@@ -148,7 +148,7 @@ async def test_csv(counted: Any) -> None:
 
 
 async def test_parquet(counted: Any) -> None:
-    """A Parquet file holds what the series holds, by another implementation's word."""
+    """A Parquet file holds what the series holds."""
     path = f"{PATH}&split=publication,run,arm,verdict"
     asked = await counted.get(f"{path}&format=parquet")
     assert asked.headers["content-type"] == "application/vnd.apache.parquet"
@@ -237,6 +237,7 @@ async def test_an_export_takes_little_memory(pool: asyncpg.Pool, written: Any) -
     query = analytics.EngagementQuery(
         grain=Grain.DAY, starts_at=AT - DAY, ends_at=AT + DAY, splits=frozenset(analytics.SPLITS)
     )
+    arrow = pyarrow.default_memory_pool()
     tracemalloc.start()
     try:
         size = 0
@@ -247,6 +248,7 @@ async def test_an_export_takes_little_memory(pool: asyncpg.Pool, written: Any) -
         tracemalloc.stop()
     assert size > rows
     assert peak < 12_000_000
+    assert arrow.max_memory() < 12_000_000
 
 
 @pytest.mark.parametrize(
