@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from ingest_api.bodies import shape_error
-from ingest_api.collector import Hit, Mark
+from ingest_api.collector import Hit
 from ingest_api.judging import Case, Judge, hit_of
 from ingest_api.limits import BodyTooLargeError, read_body
 from ingest_api.problems import MEDIA_TYPE, FieldError, ProblemError, invalid
@@ -22,6 +22,7 @@ from publishing.domain.verdicts import Judgement, Visitor
 from publishing.runtime import metrics
 from publishing.runtime.clock import now_ms
 from schemas.messages import EngagementKind
+from schemas.packing import Mark
 
 BEACON_PATH: Final = "/e"
 MAX_BODY_BYTES: Final = 262_144

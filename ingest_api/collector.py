@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 from publishing.domain.shards import shard_of
@@ -14,12 +14,13 @@ from schemas.errors import SchemaError
 from schemas.messages import EngagementKind
 from schemas.packing import (
     EVENT_ID_BYTES,
+    Mark,
     Numbers,
     event_codes,
     frame_head,
+    pack_alike,
     pack_event,
     pack_frame,
-    repack_event,
 )
 
 # All shards are flushed together, and a frame costs its consumer as much as a hundred events: the linger grows with
@@ -36,9 +37,6 @@ _SPREAD_BYTES = 4
 
 _Batch: TypeAlias = tuple[list[bytes], list[asyncio.Future[bool]]]
 """The packed hits of one shard that will share a frame, and those who wait for it."""
-
-Mark: TypeAlias = tuple[bytes, int]
-"""The id of an event that came from outside, 16 bytes, and its time, milliseconds since 1970."""
 
 log = get_logger(__name__)
 
@@ -117,8 +115,11 @@ class Collector:
         """Return True once all the hits are durable, False when any of them is not known to be."""
         if self._waiting + len(hits) > MAX_WAITING:
             return False
+        packed: dict[int, list[bytes]] = {}
         try:
-            packed = [(hit, self._packed(hit)) for hit in hits]
+            for hit in hits:
+                event = self._packed(hit)
+                packed.setdefault(self._shard(hit, event), []).append(event)
         except SchemaError as error:
             log.warning("collector.unencodable", error=str(error))
             return False
@@ -126,27 +127,39 @@ class Collector:
 
     async def record_alike(self, groups: Iterable[tuple[Hit, Sequence[Mark]]]) -> bool:
         """Record events with ids from outside, as record_many does; those of a group differ by id and time alone."""
+        packed: dict[int, list[bytes]] = {}
         try:
-            packed = [(hit, event) for hit, marks in groups for event in self._packed_alike(hit, marks)]
+            for hit, marks in groups:
+                codes = _codes_of(hit.kind, hit.judgement)
+                events = pack_alike(marks, codes, _numbers_of(hit, hit.judgement.flags | OUTSIDE_ID))
+                if hit.destination:
+                    packed.setdefault(self._shard(hit, b""), []).extend(events)
+                else:
+                    for event in events:
+                        packed.setdefault(self._shard(hit, event), []).append(event)
         except SchemaError as error:
             log.warning("collector.unencodable", error=str(error))
             return False
-        if self._waiting + len(packed) > MAX_WAITING:
+        if self._waiting + sum(map(len, packed.values())) > MAX_WAITING:
             return False
         return await self._kept(packed)
 
-    async def _kept(self, packed: Sequence[tuple[Hit, bytes]]) -> bool:
+    async def _kept(self, packed: Mapping[int, Sequence[bytes]]) -> bool:
+        """Put packed events into the frames of their shards; one answer a frame is waited for."""
         loop = asyncio.get_running_loop()
-        joined: dict[int, list[bytes]] = {}
         kept: list[asyncio.Future[bool]] = []
-        for hit, event in packed:
-            shard = self._shard(hit, event)
-            events, waiters = self._batch(shard)
-            if joined.get(shard) is not events:  # one answer a frame is waited for, however many hits are in it
-                joined[shard] = events
+        for shard, events in packed.items():
+            taken = 0
+            while taken < len(events):
+                gathered, waiters = self._batch(shard)
+                part = events[taken : taken + MAX_EVENTS - len(gathered)]
+                gathered += part
+                taken += len(part)
+                self._waiting += len(part)
                 kept.append(loop.create_future())
                 waiters.append(kept[-1])
-            self._add(shard, events, event)
+                if len(gathered) >= MAX_EVENTS:
+                    self._close(shard)
         return all([await one for one in kept])
 
     async def drain(self) -> None:
@@ -212,13 +225,6 @@ class Collector:
         else:
             flags |= OUTSIDE_ID
         return pack_event(event_id, hit.occurred_at_ms, _codes_of(hit.kind, judgement), _numbers_of(hit, flags))
-
-    def _packed_alike(self, hit: Hit, marks: Sequence[Mark]) -> list[bytes]:
-        """Pack events that differ from a hit by id and time alone: the rest is packed once."""
-        first_id, first_ms = marks[0]
-        flags = hit.judgement.flags | OUTSIDE_ID
-        first = pack_event(first_id, first_ms, _codes_of(hit.kind, hit.judgement), _numbers_of(hit, flags))
-        return [first, *(repack_event(first, event_id, at_ms) for event_id, at_ms in marks[1:])]
 
     def _new_id(self) -> bytes:
         """A random id; the system is asked for many at once."""

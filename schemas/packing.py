@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -13,7 +14,7 @@ from schemas.layout import CODE_FIELDS, RANGES, WIRE_DTYPE, WIRE_NUMBERS
 from schemas.messages import AgentFamily, EngagementKind, EngagementRecorded, NetworkClass, Verdict
 from schemas.varint import write_long
 
-__all__ = ["NUMBER_FIELDS", "Numbers", "event_codes", "frame_head", "pack_event", "pack_frame", "repack_event"]
+__all__ = ["NUMBER_FIELDS", "Mark", "Numbers", "event_codes", "frame_head", "pack_alike", "pack_event", "pack_frame"]
 
 EVENT_ID_BYTES = 16
 _PREFIX = prefix_of(EngagementRecorded.schema_id)
@@ -36,6 +37,9 @@ NUMBER_FIELDS = (
     "link",
 )
 
+Mark: TypeAlias = tuple[bytes, int]
+"""The id of an event, 16 bytes, and its time, milliseconds since 1970."""
+
 
 def _checked_layout() -> struct.Struct:
     """The struct of the numbers, made from the schema; raises where the schema has come to say something else."""
@@ -48,7 +52,6 @@ _NUMBERS = _checked_layout()
 # Behind id and time every field has one width.
 _TAIL_BYTES = len(CODE_FIELDS) + _NUMBERS.size
 _KIND_CODES = {kind: index << 1 for kind, index in KIND_INDEX.items()}
-_last_time: tuple[int, bytes] = (0, write_long(0))
 
 
 def event_codes(kind: EngagementKind, verdict: Verdict, agent: AgentFamily, network: NetworkClass) -> bytes:
@@ -61,46 +64,43 @@ def pack_event(event_id: bytes, occurred_at_ms: int, codes: bytes, numbers: Numb
 
     Raises FrameRangeError or UnencodableMessageError for what an Avro reader would not show as it was meant.
     """
-    global _last_time  # noqa: PLW0603  - hits come many a millisecond, and the bytes of a time cost as much as the rest
     rule, arm, flags, run_id, publication_id, channel_id, destination, content_id, link = numbers
     if (rule | flags | link) >> 13 or arm >> 6 or channel_id >> 29:
         _check(numbers)
     if (run_id | publication_id | destination | content_id) >> 59:
         _check(numbers)
-    at_ms, at = _last_time
-    if at_ms != occurred_at_ms:
-        at = _time_of(occurred_at_ms)
-        _last_time = (occurred_at_ms, at)
     if len(event_id) != EVENT_ID_BYTES:
         raise UnencodableMessageError(f"must be {EVENT_ID_BYTES} bytes", field="event_id")
-    return event_id + at + codes + _NUMBERS.pack(*numbers)
+    return event_id + _time_of(occurred_at_ms) + codes + _NUMBERS.pack(*numbers)
 
 
-def repack_event(event: bytes, event_id: bytes, occurred_at_ms: int) -> bytes:
-    """Return a packed event with another id and time; raises as pack_event does, for these two."""
-    if len(event_id) != EVENT_ID_BYTES:
+def pack_alike(marks: Sequence[Mark], codes: bytes, numbers: Numbers) -> list[bytes]:
+    """Pack events that differ by id and time alone, at least one, as pack_event does; raises as it does."""
+    first = pack_event(*marks[0], codes, numbers)
+    if len(marks) == 1:
+        return [first]
+    tail = first[-_TAIL_BYTES:]
+    events = [event_id + _time_of(at_ms) + tail for event_id, at_ms in marks]
+    if any(len(event_id) != EVENT_ID_BYTES for event_id, _ in marks):
         raise UnencodableMessageError(f"must be {EVENT_ID_BYTES} bytes", field="event_id")
-    return event_id + _time_of(occurred_at_ms) + event[-_TAIL_BYTES:]
+    return events
 
 
 def _time_of(at_ms: int) -> bytes:
     """The bytes of a time, without a loop for those of 1970-07-18 to 2039-09-07, which have six."""
-    twice = at_ms << 1
-    if 1 <= twice >> 35 <= 0x7F:  # noqa: PLR2004  - seven bits a byte, the eighth says that more follow
-        return bytes(
-            (
-                twice & 0x7F | 0x80,
-                twice >> 7 & 0x7F | 0x80,
-                twice >> 14 & 0x7F | 0x80,
-                twice >> 21 & 0x7F | 0x80,
-                twice >> 28 & 0x7F | 0x80,
-                twice >> 35,
-            )
-        )
+    if 1 <= at_ms >> 34 <= 0x7F:  # noqa: PLR2004  - seven bits a byte, the eighth says that more follow
+        low = at_ms << 1 & 0x3FFF
+        return (low & 0x7F | low << 1 & 0x7F00 | 0x8080).to_bytes(2, "little") + _upper_of(at_ms >> 13)
     low, high = RANGES["occurred_at"]
     if not low <= at_ms <= high:
         raise FrameRangeError("occurred_at", low, high)
     return write_long(at_ms)
+
+
+@functools.lru_cache(maxsize=1_024)
+def _upper_of(rest: int) -> bytes:
+    """The last four bytes of a time of six, by its units of 8.192 s."""
+    return bytes((rest & 0x7F | 0x80, rest >> 7 & 0x7F | 0x80, rest >> 14 & 0x7F | 0x80, rest >> 21))
 
 
 def frame_head(recorded_by: str) -> bytes:
