@@ -18,6 +18,9 @@ CREATE VIEW analytics.link_clicks AS
     LEFT JOIN publishing_content i ON i.id = l.content_id;
 COMMENT ON VIEW analytics.link_clicks IS
     'Clicks by article and link of a run, and by the verdict at the time they were counted.';
+COMMENT ON COLUMN analytics.link_clicks.publication_id IS 'Publication.';
+COMMENT ON COLUMN analytics.link_clicks.run_id IS 'Run of the publication.';
+COMMENT ON COLUMN analytics.link_clicks.content_id IS 'Article.';
 COMMENT ON COLUMN analytics.link_clicks.title IS 'Title of the article; null once the article is gone.';
 COMMENT ON COLUMN analytics.link_clicks.link IS 'Place of the link in its message, from 0.';
 COMMENT ON COLUMN analytics.link_clicks.verdict IS 'human, machine or unknown.';
