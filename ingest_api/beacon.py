@@ -14,7 +14,6 @@ from ingest_api.judging import Case, Judge, hit_of
 from ingest_api.limits import BodyTooLargeError, read_body
 from ingest_api.problems import MEDIA_TYPE, FieldError, ProblemError, invalid
 from ingest_api.resources import Resources
-from publishing.domain.keys import KeyRing
 from publishing.domain.links import ArticleLink, LinkError, Purpose, ReaderLink, verify_article, verify_reader
 from publishing.domain.outside_ids import outside_id
 from publishing.domain.tracking import ANONYMOUS_DESTINATION
@@ -27,7 +26,7 @@ from schemas.packing import Mark
 BEACON_PATH: Final = "/e"
 MAX_BODY_BYTES: Final = 262_144
 MAX_EVENTS: Final = 500
-MAX_ARTICLES: Final = 4_096
+MAX_REMEMBERED: Final = 4_096
 RETRY_AFTER_S: Final = 5
 # The end of the year 9999: what the message can carry; the engagement app clamps what is far from now.
 _MAX_TIME_MS: Final = 253_402_300_799_999
@@ -95,8 +94,10 @@ class Beacon:
         """Keep what records and what judges."""
         self._resources = resources
         self._judge = judge
-        # Article parts are the same for all readers of a run; what does not verify is not remembered.
-        self._article = functools.lru_cache(MAX_ARTICLES)(functools.partial(verify_article, resources.tracking))
+        # Article parts are the same for all readers of a run, and a page reports more than once; what does not verify
+        # is not remembered.
+        self._article = functools.lru_cache(MAX_REMEMBERED)(functools.partial(verify_article, resources.tracking))
+        self._reader = functools.lru_cache(MAX_REMEMBERED)(functools.partial(verify_reader, resources.tracking))
 
     async def __call__(self, scope: MutableMapping[str, Any], headers: Headers, receive: Receive, send: Send) -> None:
         """Serve one request; a problem is answered as RFC 9457 says."""
@@ -116,7 +117,7 @@ class Beacon:
 
     async def _record(self, events: list[tuple[int, BeaconEvent]], refused: list[Refusal], visitor: Visitor) -> _Answer:
         """Record the events whose tokens are ours; raises a 503 problem when they are not known to be durable."""
-        counting = _Counting(self._resources.tracking, self._judge, self._article, visitor=visitor, at_ms=now_ms())
+        counting = _Counting(self._reader, self._article, self._judge, visitor=visitor, at_ms=now_ms())
         accepted = 0
         for index, event in events:
             try:
@@ -125,8 +126,9 @@ class Beacon:
                 refused.append(Refusal(index, error.field, error.message))
             else:
                 accepted += 1
-        is_durable = not counting.groups or await self._resources.collector.record_alike(counting.hits())
-        _measure(counting.groups.values(), "counted" if is_durable else "dropped")
+        letters = counting.letters()
+        is_durable = not letters or await self._resources.collector.record_alike(_hits(letters))
+        _measure(letters, is_durable=is_durable)
         if not is_durable:
             detail = "The events could not be stored just now; send them again, with the same ids."
             raise ProblemError(503, detail, headers={"Retry-After": str(RETRY_AFTER_S)})
@@ -146,68 +148,78 @@ class _RefusedError(Exception):
 
 
 class _Letter(NamedTuple):
-    """What the tokens of an event say: the kind, whose letter it is, what was clicked, and the case for the judge."""
+    """What the tokens of an event say, and the ids and times of the events that say it, by the judgement on them."""
 
     kind: EngagementKind
     reader: ReaderLink
     article: ArticleLink | None
     case: Case
     source: str
-
-
-_Tokens = tuple[str, str, str | None]
-_Group = tuple[_Letter, Judgement, list[Mark]]
+    marks: dict[int, tuple[Judgement, list[Mark]]]
 
 
 class _Counting:
-    """Makes the hits of one batch; what the same tokens say is found out once."""
+    """Gathers the events of one batch by what their tokens say, which is found out once."""
 
     def __init__(
-        self, ring: KeyRing, judge: Judge, article: Callable[[str], ArticleLink], *, visitor: Visitor, at_ms: int
+        self,
+        reader: Callable[[Purpose, str], ReaderLink],
+        article: Callable[[str], ArticleLink],
+        judge: Judge,
+        *,
+        visitor: Visitor,
+        at_ms: int,
     ) -> None:
-        self._ring = ring
+        self._verified_reader = reader
         self._verified_article = article
         self._judge = judge
         self._visitor = visitor
         self._at_ms = at_ms
-        self.groups: dict[tuple[_Tokens, int], _Group] = {}
-        self._letters: dict[_Tokens, _Letter | _RefusedError | None] = {}
-        self._readers: dict[tuple[str, str], ReaderLink] = {}
+        self._letters: dict[tuple[str, str, str | None], _Letter | _RefusedError | None] = {}
 
     def add(self, event: BeaconEvent) -> None:
         """Put an event to those that are like it, unless the policy counts none; raises _RefusedError."""
         tokens = (event.kind, event.reader, event.article)
-        if tokens not in self._letters:
-            try:
-                self._letters[tokens] = self._letter(*tokens)
-            except _RefusedError as error:
-                self._letters[tokens] = error
-        letter = self._letters[tokens]
+        try:
+            letter = self._letters[tokens]
+        except KeyError:
+            letter = self._letters[tokens] = self._read(*tokens)
         if letter is None:
             return
         if isinstance(letter, _RefusedError):
             raise letter
-        at_ms = self._at_ms if event.occurred_at is None else event.occurred_at
-        # Events that waited in the page are judged by when they happened: together they are no burst.
-        judgement = self._judge.judgement(letter.case, min(at_ms, self._at_ms))
-        mark = (outside_id(letter.source, event.id), at_ms)
-        # The judge gives the same object for the same evidence.
-        group = self.groups.get((tokens, id(judgement)))
-        if group is None:
-            self.groups[tokens, id(judgement)] = (letter, judgement, [mark])
+        at_ms = occurred_at = self._at_ms
+        if event.occurred_at is not None:
+            # Events that waited in the page are judged by when they happened: together they are no burst.
+            occurred_at = event.occurred_at
+            at_ms = min(occurred_at, at_ms)
+        _, _, _, case, source, marks = letter
+        judgement = self._judge.judgement(case, at_ms)
+        mark = (outside_id(source, event.id), occurred_at)
+        alike = marks.get(judgement.flags)
+        if alike is None:
+            marks[judgement.flags] = (judgement, [mark])
         else:
-            group[2].append(mark)
+            alike[1].append(mark)
 
-    def hits(self) -> Iterator[tuple[Hit, list[Mark]]]:
-        """Yield each group as the hit that its events are like, and their ids and times."""
-        for letter, judgement, marks in self.groups.values():
-            judged = (letter.case.destination, judgement)
-            yield hit_of(letter.kind, marks[0][1], letter.reader, judged, letter.article), marks
+    def letters(self) -> list[_Letter]:
+        """Return what is to be recorded."""
+        return [one for one in self._letters.values() if isinstance(one, _Letter)]
+
+    def _read(self, kind: str, reader_token: str, article_token: str | None) -> _Letter | _RefusedError | None:
+        try:
+            return self._letter(kind, reader_token, article_token)
+        except _RefusedError as error:
+            return error
 
     def _letter(self, kind: str, reader_token: str, article_token: str | None) -> _Letter | None:
-        reader = self._reader(kind, reader_token)
+        is_click = kind == "clicked"
+        try:
+            reader = self._verified_reader(Purpose.CLICK if is_click else Purpose.OPEN, reader_token)
+        except LinkError as error:
+            raise _RefusedError("reader", "is no token of this kind") from error
         article = None
-        if kind == "clicked":
+        if is_click:
             article = self._article(article_token or "")
             if article.run_id != reader.run_id:
                 raise _RefusedError("article", "is no link of the reader's letter")
@@ -216,22 +228,21 @@ class _Counting:
         if not self._judge.is_counted(reader):
             return None
         case = self._judge.case(self._visitor, reader, article)
-        return _Letter(EngagementKind(kind), reader, article, case, _source_of(case.destination, reader))
-
-    def _reader(self, kind: str, token: str) -> ReaderLink:
-        if (kind, token) not in self._readers:
-            purpose = Purpose.OPEN if kind == "opened" else Purpose.CLICK
-            try:
-                self._readers[kind, token] = verify_reader(self._ring, purpose, token)
-            except LinkError as error:
-                raise _RefusedError("reader", "is no token of this kind") from error
-        return self._readers[kind, token]
+        source = _source_of(case.destination, reader)
+        return _Letter(EngagementKind.CLICKED if is_click else EngagementKind.OPENED, reader, article, case, source, {})
 
     def _article(self, token: str) -> ArticleLink:
         try:
             return self._verified_article(token)
         except LinkError as error:
             raise _RefusedError("article", "is no link") from error
+
+
+def _hits(letters: Iterable[_Letter]) -> Iterator[tuple[Hit, list[Mark]]]:
+    """Yield events that are alike as the hit that they are like, and their ids and times."""
+    for kind, reader, article, case, _, alike in letters:
+        for judgement, marks in alike.values():
+            yield hit_of(kind, marks[0][1], reader, (case.destination, judgement), article), marks
 
 
 def _source_of(destination: int, reader: ReaderLink) -> str:
@@ -275,9 +286,13 @@ def _read_each(body: bytes) -> tuple[list[tuple[int, BeaconEvent]], list[Refusal
     return events, refused
 
 
-def _measure(groups: Iterable[_Group], outcome: str) -> None:
-    for letter, _, marks in groups:
-        metrics.HITS.labels(letter.kind.value, outcome).inc(len(marks))
+def _measure(letters: Iterable[_Letter], *, is_durable: bool) -> None:
+    counts = dict.fromkeys((EngagementKind.OPENED, EngagementKind.CLICKED), 0)
+    for letter in letters:
+        counts[letter.kind] += sum(len(marks) for _, marks in letter.marks.values())
+    for kind, count in counts.items():
+        if count:
+            metrics.HITS.labels(kind.value, "counted" if is_durable else "dropped").inc(count)
 
 
 async def _send(send: Send, status: int, headers: tuple[tuple[bytes, bytes], ...], body: bytes) -> None:

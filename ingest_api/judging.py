@@ -12,8 +12,10 @@ from publishing.domain.verdicts import (
     FLAG_HONEYPOT,
     FLAG_SOON,
     Judgement,
+    Judgements,
     Visitor,
     judgement_of,
+    judgements_on,
     visitor_of,
 )
 from publishing.runtime.settings import Settings, SettingsError
@@ -50,13 +52,17 @@ class Memory:
 
     def follow(self, delivery: int, link: _Link, now_ms: int) -> int:
         """Remember that a link was followed and return FLAG_BURST if it is the fourth or a later one within 10 s."""
-        before = self._links.pop(delivery, ())
+        before = self._links.get(delivery)
+        if before is None:
+            self._links[delivery] = [(link, now_ms)]
+            _forget(self._links, self._max_deliveries)
+            while next(iter(self._links.values()))[-1][1] <= now_ms - BURST_MS:
+                self._links.popitem(last=False)
+            return 0
         recent = [one for one in before if abs(now_ms - one[1]) < BURST_MS and one[0] != link][1 - BURST_LINKS :]
         recent.append((link, now_ms))
         self._links[delivery] = recent
-        _forget(self._links, self._max_deliveries)
-        while next(iter(self._links.values()))[-1][1] <= now_ms - BURST_MS:
-            self._links.popitem(last=False)
+        self._links.move_to_end(delivery)
         return FLAG_BURST if len(recent) >= BURST_LINKS else 0
 
     def trap(self, delivery: int, now_ms: int) -> None:
@@ -82,12 +88,12 @@ class Case(NamedTuple):
     `delivery` is None where the reader is withheld: nothing is remembered of nobody.
     """
 
-    visitor: Visitor
+    judgements: Judgements
     destination: int
     delivery: int | None
     flags: int
     link: _Link | None
-    sent_at_s: int
+    sent_at_ms: int
 
 
 class Judge:
@@ -114,25 +120,26 @@ class Judge:
         if article is not None and article.link == HONEYPOT_LINK:
             flags |= FLAG_HONEYPOT
         return Case(
-            visitor,
+            judgements_on(visitor.agent, visitor.network),
             destination,
             _number(reader) if destination != ANONYMOUS_DESTINATION else None,
             flags | visitor.flags,
             (article.content_id, article.link) if article is not None else None,
-            reader.sent_at_s,
+            reader.sent_at_s * 1_000,
         )
 
     def judgement(self, case: Case, now_ms: int) -> Judgement:
-        """Judge a hit, by what was remembered of its letter too."""
-        visitor, _, delivery, flags, link, sent_at_s = case
-        flags |= _soon(sent_at_s, now_ms)
+        """Judge a hit, by what was remembered of its letter too; the same object for the same evidence."""
+        judgements, _, delivery, flags, link, sent_at_ms = case
+        if now_ms - sent_at_ms < SOON_MS:
+            flags |= _soon(sent_at_ms, now_ms)
         if delivery is not None:
             if link is not None:
                 if flags & FLAG_HONEYPOT:
                     self._memory.trap(delivery, now_ms)
                 flags |= self._memory.follow(delivery, link, now_ms)
             flags |= self._memory.trapped(delivery, now_ms)
-        return judgement_of(visitor.agent, visitor.network, flags)
+        return judgements[flags]
 
     def hit(
         self, visitor: Visitor, reader: ReaderLink, article: ArticleLink | None, now_ms: int
@@ -144,7 +151,7 @@ class Judge:
     def leaving(self, visitor: Visitor, reader: ReaderLink, now_ms: int) -> Judgement:
         """Return the judgement on an unsubscription, which is done for whoever asks."""
         delivery = _number(reader)
-        flags = visitor.flags | _soon(reader.sent_at_s, now_ms) | self._memory.trapped(delivery, now_ms)
+        flags = visitor.flags | _soon(reader.sent_at_s * 1_000, now_ms) | self._memory.trapped(delivery, now_ms)
         flags |= self._memory.follow(delivery, _LEAVING, now_ms)
         return judgement_of(visitor.agent, visitor.network, flags)
 
@@ -196,9 +203,9 @@ def _number(reader: ReaderLink) -> int:
     return (reader.run_id << 94) | (reader.channel_id << 64) | reader.destination
 
 
-def _soon(sent_at_s: int, now_ms: int) -> int:
-    """Return FLAG_SOON within 2 s of the send, whose second the link says."""
-    return FLAG_SOON if sent_at_s and -SKEW_MS <= now_ms - sent_at_s * 1_000 < SOON_MS else 0
+def _soon(sent_at_ms: int, now_ms: int) -> int:
+    """Return FLAG_SOON within 2 s of the send, whose second the link says; 0: it says none."""
+    return FLAG_SOON if sent_at_ms and -SKEW_MS <= now_ms - sent_at_ms < SOON_MS else 0
 
 
 def _forget(remembered: OrderedDict[int, Any], limit: int) -> None:

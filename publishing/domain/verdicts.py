@@ -3,7 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache
 from typing import NamedTuple
 
 from publishing.domain.agents import MAX_AGENT_CHARS, agent_of
@@ -32,6 +32,7 @@ __all__ = [
     "Visitor",
     "judge",
     "judgement_of",
+    "judgements_on",
     "visitor_of",
 ]
 
@@ -77,11 +78,31 @@ def judge(headers: Mapping[bytes, bytes], network: NetworkClass = NetworkClass.U
     return judgement_of(visitor.agent, visitor.network, flags | visitor.flags)
 
 
-@lru_cache(maxsize=8_192)
+class Judgements(dict[int, Judgement]):
+    """What the rules say by an event's flags, of one agent family in one class of network; found out as it is asked."""
+
+    def __init__(self, agent: AgentFamily, network: NetworkClass) -> None:
+        """Begin with nothing found out."""
+        super().__init__()
+        self._agent = agent
+        self._network = network
+
+    def __missing__(self, flags: int) -> Judgement:
+        """Judge by the rules, once."""
+        verdict, rule = decide(self._agent, self._network, flags)
+        found = Judgement(verdict=verdict, rule=rule, agent=self._agent, network=self._network, flags=flags)
+        return self.setdefault(flags, found)
+
+
+@cache
+def judgements_on(agent: AgentFamily, network: NetworkClass) -> Judgements:
+    """Return what the rules say to this agent and network; the flags of the collector are at most 256 kinds."""
+    return Judgements(agent, network)
+
+
 def judgement_of(agent: AgentFamily, network: NetworkClass, flags: int) -> Judgement:
     """Return what the rules say to this evidence."""
-    verdict, rule = decide(agent, network, flags)
-    return Judgement(verdict=verdict, rule=rule, agent=agent, network=network, flags=flags)
+    return judgements_on(agent, network)[flags]
 
 
 def _prefetch_flag(headers: Mapping[bytes, bytes]) -> int:
