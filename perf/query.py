@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 
 from ingest_api.analysis import engagement_view
+from ingest_api.dashboard import figures
 from ingest_api.views import EngagementView
 from migrations.apply import upgrade
 from publishing.domain.windows import MINUTE_MS, Frame, Grain, Rows, fold
@@ -26,6 +27,7 @@ from publishing.local.services import start_here, stop
 from publishing.runtime.database import Pool, create_database, drop_database, open_pool
 from publishing.runtime.settings import Settings, load_settings
 from publishing.runtime.statements import load_statements
+from publishing.stores import dashboard
 from publishing.stores.analytics import EngagementQuery
 from publishing.stores.engagement import Advance, apply_engagement
 from publishing.stores.offsets import Place
@@ -39,7 +41,9 @@ P95_MS, P95_AIM_MS = 50.0, 20.0
 FIRST_DAY = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 # The writer's statements: 500 events each, 10 a second: the 5,000 a second that a collector must stand.
 WRITTEN_EVENTS, WRITES_A_SECOND = 500, 10
-SETTING_UP_S = 600
+LONGEST_S = 600
+# For making the rows and for the peer, who would spill to disk otherwise; ours are asked with the server's settings.
+GENEROUS = f"SET statement_timeout = '{LONGEST_S}s'; SET work_mem = '256MB'; SET maintenance_work_mem = '256MB'"
 
 
 def main() -> int:
@@ -47,8 +51,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--days", type=int, default=30, help="days of the period; as many before it are made up")
     parser.add_argument("--publications", type=int, default=100)
-    parser.add_argument("--readers", type=int, default=200, help="readers of a run")
-    parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--readers", type=int, default=470, help="readers of a run, one run a day")
+    parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--queries", type=int, default=40, help="of ours a pair")
     parser.add_argument("--grain", default="day", choices=["hour", "day"])
     parser.add_argument("--write", metavar="URL", help=argparse.SUPPRESS)
@@ -68,11 +72,11 @@ async def compare(options: argparse.Namespace) -> int:
         )  # fmt: skip
         assert writer.stdout is not None
         await writer.stdout.readline()
-        ours, theirs = await bench.timed()
+        times = await bench.timed()
         writer.terminate()
         await writer.wait()
         counted = await pool.fetchval("SELECT sum(total) FROM publishing_analytics WHERE grain = 'day' AND run_id = 0")
-    return report(options, rows, (ours, theirs), (len(view.series), counted))
+    return report(options, rows, times, (len(view.series), counted))
 
 
 class Bench:
@@ -97,11 +101,24 @@ class Bench:
     async def theirs(self) -> tuple[list[dict[str, Any]], dict[str, int]]:
         """The series and the totals of the period before, from raw events."""
         query = self._query
-        rows = await self._pool.fetch(SQL.raw_series, query.grain, query.starts_at, query.ends_at)
-        before = await self._pool.fetch(
-            SQL.raw_totals, query.starts_at - (query.ends_at - query.starts_at), query.starts_at
-        )
+        earlier = query.starts_at - (query.ends_at - query.starts_at)
+        async with self._pool.acquire() as connection:
+            await connection.execute(GENEROUS)
+            rows = await connection.fetch(
+                SQL.raw_series, query.grain, query.starts_at, query.ends_at, timeout=LONGEST_S
+            )
+            before = await connection.fetch(SQL.raw_totals, earlier, query.starts_at, timeout=LONGEST_S)
         return [dict(row) for row in rows], {row["kind"]: row["total"] for row in before}
+
+    async def page(self) -> list[list[dict[str, Any]]]:
+        """What the dashboard's page reads of the windows: funnel, chart and channels, by day as its 30 days are."""
+        span = dashboard.Span(grain=Grain.DAY, starts_at=self._query.starts_at, ends_at=self._query.ends_at)
+        kinds = tuple(kind for kind, _ in figures.LINES)
+        return [
+            await dashboard.funnel(self._pool, span),
+            await dashboard.series(self._pool, span, kinds, "human"),
+            await dashboard.channels(self._pool, span),
+        ]
 
     async def checked(self) -> EngagementView:
         """Our answer; ends the bench unless it is the peer's."""
@@ -113,17 +130,18 @@ class Bench:
             sys.exit("the answers differ")
         return view
 
-    async def timed(self) -> tuple[list[list[float]], list[float]]:
-        """Milliseconds of our queries, encoded as the API does, and of the peer's, by pairs."""
-        mine, theirs = [], []
+    async def timed(self) -> Times:
+        """Milliseconds of our queries, encoded as the API does, and of the peer's, by pairs; and of the page's."""
+        mine, theirs, pages = [], [], []
 
         async def answered() -> bytes:
             return msgspec.json.encode(await self.ours())
 
         for _ in range(self._options.pairs):
             mine.append([await milliseconds(answered) for _ in range(self._options.queries)])
+            pages += [await milliseconds(self.page) for _ in range(self._options.queries)]
             theirs.append(await milliseconds(self.theirs))
-        return mine, theirs
+        return mine, theirs, sorted(pages)
 
 
 async def milliseconds(query: Callable[[], Awaitable[Any]]) -> float:
@@ -137,21 +155,20 @@ async def make_up(pool: Pool, options: argparse.Namespace) -> dict[str, int]:
     """Makes the raw events and the windows, partitions and statistics included."""
     days = 2 * options.days
     async with pool.acquire() as connection:
-        await connection.execute(f"SET statement_timeout = '{SETTING_UP_S}s'")
+        await connection.execute(GENEROUS)
         last = FIRST_DAY + dt.timedelta(days=days + 2)
         await connection.execute("SELECT publishing_ensure_days($1, $2)", FIRST_DAY.date(), last.date())
-        await connection.execute(SQL.events, timeout=SETTING_UP_S)
-        await connection.execute(
-            SQL.made_up, FIRST_DAY, days, options.publications, options.readers, timeout=SETTING_UP_S
-        )
+        await connection.execute(SQL.events, timeout=LONGEST_S)
+        await connection.execute(SQL.made_up, FIRST_DAY, days, options.publications, options.readers, timeout=LONGEST_S)
         for statement in (
             SQL.index_events,
             SQL.fold,
+            SQL.fold_days,
             "VACUUM ANALYZE bench_events",
             "VACUUM ANALYZE publishing_analytics",
         ):
-            await connection.execute(statement, timeout=SETTING_UP_S)
-        (row,) = await connection.fetch(SQL.rows, timeout=SETTING_UP_S)
+            await connection.execute(statement, timeout=LONGEST_S)
+        (row,) = await connection.fetch(SQL.rows, timeout=LONGEST_S)
         return dict(row)
 
 
@@ -208,14 +225,14 @@ async def database() -> AsyncIterator[Settings]:
             await drop_database(server, url)
 
 
-Times = tuple[list[list[float]], list[float]]
+Times = tuple[list[list[float]], list[float], list[float]]
 
 
 def report(options: argparse.Namespace, rows: dict[str, int], times: Times, sizes: tuple[int, int]) -> int:
     """Prints text and the JSON line; returns the exit code."""
-    mine, theirs = times
+    mine, theirs, pages = times
     ours = sorted(one for pair in mine for one in pair)
-    p95 = ours[int(0.95 * (len(ours) - 1))]
+    p95, page_p95 = percentile(ours, 0.95), percentile(pages, 0.95)
     ratios = sorted(peer / median(pair) for pair, peer in zip(mine, theirs, strict=True))
     peer = "SQL over raw events"
     summary = {
@@ -230,6 +247,7 @@ def report(options: argparse.Namespace, rows: dict[str, int], times: Times, size
         "at_least": AT_LEAST,
         "aim": AIM,
         "p95_ms": round(p95, 2),
+        "page_p95_ms": round(page_p95, 2),
         "p95_at_most_ms": P95_MS,
         "p95_aim_ms": P95_AIM_MS,
     }
@@ -239,8 +257,14 @@ def report(options: argparse.Namespace, rows: dict[str, int], times: Times, size
     )
     print(f"meanwhile {sizes[1]} events were counted by a writer; {len(ours)} queries of ours")
     print(f"ours p50 {median(ours):.1f} ms, p95 {p95:.1f} ms; raw {median(theirs):.0f} ms; {median(ratios):.0f} times")
+    print(f"the page's reading of the windows p50 {median(pages):.1f} ms, p95 {page_p95:.1f} ms")
     print(json.dumps(summary))
-    return 0 if median(ratios) >= AT_LEAST and p95 <= P95_MS else 1
+    return 0 if median(ratios) >= AT_LEAST and max(p95, page_p95) <= P95_MS else 1
+
+
+def percentile(ordered: list[float], part: float) -> float:
+    """The value that this part of the ordered values does not exceed."""
+    return ordered[int(part * (len(ordered) - 1))]
 
 
 def median(values: list[float]) -> float:
