@@ -65,7 +65,7 @@ class Memory:
         self._links.move_to_end(delivery)
         return FLAG_BURST if len(recent) >= BURST_LINKS else 0
 
-    def trap(self, delivery: int, now_ms: int) -> None:
+    def honeypot(self, delivery: int, now_ms: int) -> None:
         """Remember that the invisible link was followed."""
         self._trapped.pop(delivery, None)
         self._trapped[delivery] = now_ms
@@ -136,7 +136,7 @@ class Judge:
         if delivery is not None:
             if link is not None:
                 if flags & FLAG_HONEYPOT:
-                    self._memory.trap(delivery, now_ms)
+                    self._memory.honeypot(delivery, now_ms)
                 flags |= self._memory.follow(delivery, link, now_ms)
             flags |= self._memory.trapped(delivery, now_ms)
         return judgements[flags]

@@ -122,7 +122,7 @@ class Composer:
             address=self._address(slot) if slot.sealed_address is not None else None,
             open_url=links.open_url,
             unsubscribe_url=links.unsubscribe_url,
-            trap_url=links.trap_url,
+            honeypot_url=links.honeypot_url,
         )
 
     def _address(self, slot: Slot) -> str:

@@ -112,7 +112,7 @@ class Item:
 class Letter:
     """All that one delivery is rendered from; `address` is the reader's, None for a room.
 
-    `trap_url` is for a link that no reader can see: who follows it is a machine.
+    `honeypot_url` is for a link that no reader can see: who follows it is a machine.
     """
 
     run_id: int
@@ -127,7 +127,7 @@ class Letter:
     address: str | None = field(default=None, repr=False)
     open_url: str | None = field(default=None, repr=False)
     unsubscribe_url: str | None = field(default=None, repr=False)
-    trap_url: str | None = field(default=None, repr=False)
+    honeypot_url: str | None = field(default=None, repr=False)
 
     @property
     def key(self) -> str:

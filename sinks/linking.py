@@ -17,10 +17,10 @@ ARTICLE_LINK = 1
 
 @dataclass(frozen=True, slots=True)
 class RunLinks:
-    """The article parts of a run's click links by article, the whole addresses where nothing is tracked; the trap's."""
+    """The parts of a run's click links by article (whole addresses where nothing is tracked), and the honeypot's."""
 
     parts: Mapping[int, str]
-    trap: str | None
+    honeypot: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class LetterLinks:
     articles: Mapping[int, str]
     open_url: str | None
     unsubscribe_url: str | None
-    trap_url: str | None
+    honeypot_url: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +50,13 @@ class Linking:
             except LinkError:
                 continue
         try:
-            trap = self._article(run_id, 0, HONEYPOT_LINK, f"{self._base}/") if self._is_tracked else None
+            honeypot = self._article(run_id, 0, HONEYPOT_LINK, f"{self._base}/") if self._is_tracked else None
         except LinkError:  # an installation whose own address is no plain one
-            trap = None
-        return RunLinks(parts, trap)
+            honeypot = None
+        return RunLinks(parts, honeypot)
 
     def of_letter(self, run: RunLinks, claim: Claim, slot: Slot, now: datetime) -> LetterLinks:
-        """Sign what is of one letter; a room has nothing to open or to leave, and no trap."""
+        """Sign what is of one letter; a room has nothing to open or to leave, and no honeypot."""
         is_reader = slot.sealed_address is not None
         leave = f"{self._base}/u/{self._reader(Purpose.UNSUBSCRIBE, claim, slot, now)}" if is_reader else None
         if not self._is_tracked:
@@ -67,7 +67,7 @@ class Linking:
             {number: f"{self._base}/c/{run.parts[number]}/{click}" for number in linked},
             f"{self._base}/o/{self._reader(Purpose.OPEN, claim, slot, now)}.gif" if is_reader else None,
             leave,
-            f"{self._base}/c/{run.trap}/{click}" if is_reader and run.trap is not None else None,
+            f"{self._base}/c/{run.honeypot}/{click}" if is_reader and run.honeypot is not None else None,
         )
 
     @property

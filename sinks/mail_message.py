@@ -18,7 +18,7 @@ MAX_TITLE = 300
 MAX_SUMMARY = 500
 _ARTICLE = built_in("email_article.html")
 _MESSAGE = built_in("email_message.html")
-_LINK, _ARTICLES, _OPEN, _UNSUBSCRIBE, _TRAP = map(mark, ("link", "articles", "open", "unsubscribe", "trap"))
+_LINK, _ARTICLES, _OPEN, _UNSUBSCRIBE, _HONEYPOT = map(mark, ("link", "articles", "open", "unsubscribe", "honeypot"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def _frame(
     locale: str,
     has_open: bool,  # noqa: FBT001  - keys of the cache
     has_unsubscribe: bool,  # noqa: FBT001
-    has_trap: bool,  # noqa: FBT001
+    has_honeypot: bool,  # noqa: FBT001
 ) -> tuple[str, str]:
     """The HTML before and after the articles, with marks for what belongs to one reader."""
     before, _, after = _MESSAGE.render(
@@ -67,8 +67,8 @@ def _frame(
         open=_OPEN,
         has_unsubscribe=has_unsubscribe,
         unsubscribe=_UNSUBSCRIBE,
-        has_trap=has_trap,
-        trap=_TRAP,
+        has_honeypot=has_honeypot,
+        honeypot=_HONEYPOT,
     ).partition(_ARTICLES)
     return before, after
 
@@ -87,11 +87,11 @@ def html_of(letter: Letter) -> str:
         letter.locale if letter.locale.replace("-", "").isalnum() else "en",
         letter.open_url is not None,
         letter.unsubscribe_url is not None,
-        letter.trap_url is not None,
+        letter.honeypot_url is not None,
     )
     after = after.replace(_OPEN, _escaped(letter.open_url or ""))
     after = after.replace(_UNSUBSCRIBE, _escaped(letter.unsubscribe_url or ""))
-    before = before.replace(_TRAP, _escaped(letter.trap_url or ""))
+    before = before.replace(_HONEYPOT, _escaped(letter.honeypot_url or ""))
     fragments = [_fragment(item.article, item.link is not None) for item in letter.items]
     articles = _joined(letter.items, [f.html for f in fragments], is_html=True, separator="")
     if len(before) + len(articles.encode()) + len(after) > MAX_HTML_BYTES:

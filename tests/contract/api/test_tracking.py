@@ -89,11 +89,11 @@ async def test_a_reader_who_objects_is_nobody(stranded: Any, name: str) -> None:
 async def test_a_gateway_is_caught_by_the_invisible_link(stranded: Any) -> None:
     """Who follows what no reader sees is led home, and is a machine in all it does to that letter afterwards."""
     headers = {"User-Agent": CANARY_AGENT}
-    trap = sign_article(
+    honeypot = sign_article(
         stranded.settings.tracking, run_id=77, content_id=0, link=HONEYPOT_LINK, url="https://news.example/"
     )
     click = token(stranded, Purpose.CLICK)
-    answer = await stranded.client.get(f"/c/{trap}/{click}", headers=headers)
+    answer = await stranded.client.get(f"/c/{honeypot}/{click}", headers=headers)
     assert (answer.status_code, answer.headers["location"]) == (302, "https://news.example/")
     await stranded.client.get(f"/c/{link(stranded)}/{click}", headers=headers)
     await stranded.client.get(f"/o/{token(stranded, Purpose.OPEN)}.gif", headers=headers)
@@ -108,10 +108,10 @@ async def test_a_head_leaves_no_trace(stranded: Any) -> None:
     click = token(stranded, Purpose.CLICK)
     for number in range(6):
         await stranded.client.head(f"/c/{link(stranded, number)}/{click}")
-    trap = sign_article(
+    honeypot = sign_article(
         stranded.settings.tracking, run_id=77, content_id=0, link=HONEYPOT_LINK, url="https://news.example/"
     )
-    await stranded.client.head(f"/c/{trap}/{click}")
+    await stranded.client.head(f"/c/{honeypot}/{click}")
     await stranded.client.get(f"/c/{link(stranded)}/{click}", headers={"User-Agent": CANARY_AGENT})
     assert [(VERDICTS[event["verdict"]].value, int(event["flags"])) for event in events(stranded)] == [("human", 0)]
 

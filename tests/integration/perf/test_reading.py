@@ -68,7 +68,7 @@ async def front() -> AsyncIterator[Front]:
 async def send_mails(running: Running, public_url: str, count: int = MAILS) -> None:
     """Send so many tracked mails by bulk calls of twenty."""
     html = (
-        '<a href="{{front}}/c/trap/{{n}}" style="display:none">x</a><a href="{{front}}/c/one/{{n}}">1</a>'
+        '<a href="{{front}}/c/honeypot/{{n}}" style="display:none">x</a><a href="{{front}}/c/one/{{n}}">1</a>'
         '<a href="{{front}}/c/two/{{n}}">2</a><img src="{{front}}/o/{{n}}.gif">'
     )
     session = aioboto3.Session(aws_access_key_id="AKIDEXAMPLE", aws_secret_access_key="s", region_name="eu-west-1")
@@ -127,7 +127,7 @@ async def test_what_readers_report_is_what_the_front_saw(running: Running, front
     for kind, prefix in (("opened", "/o/"), ("clicked", "/c/"), ("unsubscribed", "/u/")):
         assert summary[kind] == front.count(prefix) == sum(line["kind"] == kind for line in lines)
         assert summary[kind] > 0
-    assert (summary["refused"], front.count("/c/trap"), front.count("/never")) == (0, 0, 0)
+    assert (summary["refused"], front.count("/c/honeypot"), front.count("/never")) == (0, 0, 0)
     assert {method for method, _, _ in front.hits} == {"GET", "POST"}
     assert {body for method, _, body in front.hits if method == "POST"} == {"List-Unsubscribe=One-Click"}
     assert all(line["answered"] and line["status"] in (200, 302) for line in lines)

@@ -88,7 +88,7 @@ def test_the_invisible_link_is_remembered_for_ten_minutes() -> None:
 
 
 def test_a_gateway_that_also_unsubscribes() -> None:
-    """The page to unsubscribe is one more link of a letter, and unsubscribing after the trap is a machine's."""
+    """The page to unsubscribe is one more link of a letter, and unsubscribing after the honeypot is a machine's."""
     one = judge()
     one.look(READER, NOW_MS)
     found = [one.hit(browser(one), READER, article(number), NOW_MS + number)[1].flags for number in (1, 2, 3)]
@@ -150,7 +150,7 @@ def test_memory_is_bounded() -> None:
     """However many deliveries are hit, no more than the bound are remembered, the latest first."""
     memory = Memory(max_deliveries=100)
     for delivery, link in itertools.product(range(1_000), range(4)):
-        memory.trap(delivery, NOW_MS)
+        memory.honeypot(delivery, NOW_MS)
         memory.follow(delivery, (link, 1), NOW_MS)
         assert len(memory) <= 200
     assert memory.trapped(999, NOW_MS) == FLAG_HONEYPOT

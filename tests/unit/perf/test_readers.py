@@ -12,7 +12,7 @@ from perf.readers.reader import gateway_hits, hits_of, is_served
 
 pytestmark = pytest.mark.unit
 
-HTML = """<html><body><div style="display:none">preview <a href="https://n.example/c/trap/r">x</a><br></div>
+HTML = """<html><body><div style="display:none">preview <a href="https://n.example/c/honeypot/r">x</a><br></div>
 <p hidden><a href="https://n.example/c/trap2/r">x</a></p>
 <p><a href="https://n.example/c/one/r?a=1&amp;b=2">one</a> <a href="https://n.example/c/two/r">two</a></p>
 <a href="https://n.example/c/two/r">again</a> <a href="https://n.example/about">about</a>
@@ -48,7 +48,7 @@ def test_a_gateway_follows_what_no_reader_sees() -> None:
     found = read_mail(
         mail(List_Unsubscribe="<https://n.example/u/t>", List_Unsubscribe_Post="List-Unsubscribe=One-Click")
     )
-    assert found.hidden == ("https://n.example/c/trap/r", "https://n.example/c/trap2/r")
+    assert found.hidden == ("https://n.example/c/honeypot/r", "https://n.example/c/trap2/r")
     hits = gateway_hits(found)
     assert [hit.url for hit in hits] == [
         "https://n.example/o/token.gif",

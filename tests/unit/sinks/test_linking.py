@@ -79,31 +79,31 @@ def test_links_say_policy_and_time(policy: TrackingPolicy) -> None:
 
 
 def test_nobody_is_tracked_under_off() -> None:
-    """Links are the articles' own, there is no pixel and no trap, and the reader can leave."""
+    """Links are the articles' own, there is no pixel and no honeypot, and the reader can leave."""
     found = links_of(TrackingPolicy.OFF)
     assert {number: found.articles[number] for number in (7, 9)} == {7: URLS[7], 9: URLS[9]}
     assert 8 not in found.articles
-    assert (found.open_url, found.trap_url) == (None, None)
+    assert (found.open_url, found.honeypot_url) == (None, None)
     assert reader(found.unsubscribe_url, Purpose.UNSUBSCRIBE).destination == 41
 
 
 def test_a_room_has_nothing_to_open_or_to_leave() -> None:
-    """A room's links are counted, and hold no trap: what unfolds links in a chat would step into it."""
+    """A room's links are counted, and hold no honeypot: what unfolds links in a chat would step into it."""
     found = links_of(TrackingPolicy.IDENTIFIED, is_reader=False)
-    assert (found.open_url, found.unsubscribe_url, found.trap_url) == (None, None, None)
+    assert (found.open_url, found.unsubscribe_url, found.honeypot_url) == (None, None, None)
     assert reader(found.articles[7], Purpose.CLICK).destination == 41
 
 
 def test_the_trap_leads_home() -> None:
     """The invisible link has the number that verdicts know, no article, and leads to the installation's own page."""
-    trap = target(links_of(TrackingPolicy.IDENTIFIED).trap_url)
-    assert trap == ArticleLink(run_id=77, content_id=0, link=HONEYPOT_LINK, url=f"{PUBLIC}/")
-    assert links_of(TrackingPolicy.IDENTIFIED, public_url="https://n\u00e4ws.example").trap_url is None
+    honeypot = target(links_of(TrackingPolicy.IDENTIFIED).honeypot_url)
+    assert honeypot == ArticleLink(run_id=77, content_id=0, link=HONEYPOT_LINK, url=f"{PUBLIC}/")
+    assert links_of(TrackingPolicy.IDENTIFIED, public_url="https://n\u00e4ws.example").honeypot_url is None
 
 
-@pytest.mark.parametrize("trap_url", [None, "https://news.example/c/trap/reader"])
-def test_no_reader_sees_the_trap(trap_url: str | None) -> None:
-    """In a mail the trap is hidden from eyes, screen readers and the keyboard, empty, and not in the text part."""
+@pytest.mark.parametrize("honeypot_url", [None, "https://news.example/c/honeypot/reader"])
+def test_no_reader_sees_the_honeypot(honeypot_url: str | None) -> None:
+    """In a mail the honeypot is hidden from eyes, screen readers and the keyboard, empty, and not in the text part."""
     letter = Letter(
         run_id=77,
         publication_id=12,
@@ -113,19 +113,19 @@ def test_no_reader_sees_the_trap(trap_url: str | None) -> None:
         items=(Item(article=article(7), link="https://news.example/c/article/reader"),),
         sent_at=NOW,
         address="reader@example.org",
-        trap_url=trap_url,
+        honeypot_url=honeypot_url,
     )
     raw = CHANNEL.render(letter, CHANNEL.parse_config({"sender": "news@example.org"})).raw
     found = read_mail(raw)
     assert found.links == ("https://news.example/c/article/reader",)
-    assert found.hidden == ((trap_url,) if trap_url else ())
+    assert found.hidden == ((honeypot_url,) if honeypot_url else ())
     message = email.message_from_bytes(raw, policy=email.policy.default)
     plain, html = (message.get_body((kind,)) for kind in ("plain", "html"))
     assert plain is not None
     assert html is not None
-    assert "trap" not in plain.get_content()
-    anchor = re.search(r'<a href="[^"]*trap[^"]*"([^>]*)></a>', html.get_content())
-    assert (anchor is not None) == (trap_url is not None)
+    assert "honeypot" not in plain.get_content()
+    anchor = re.search(r'<a href="[^"]*honeypot[^"]*"([^>]*)></a>', html.get_content())
+    assert (anchor is not None) == (honeypot_url is not None)
     if anchor:
         for part in ("hidden", 'aria-hidden="true"', 'tabindex="-1"', "display:none"):
             assert part in anchor[1]
