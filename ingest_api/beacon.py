@@ -15,7 +15,7 @@ from ingest_api.limits import BodyTooLargeError, read_body
 from ingest_api.problems import MEDIA_TYPE, FieldError, ProblemError, invalid
 from ingest_api.resources import Resources
 from publishing.domain.links import ArticleLink, LinkError, Purpose, ReaderLink, verify_article, verify_reader
-from publishing.domain.outside_ids import outside_id
+from publishing.domain.outside_ids import OutsideIds
 from publishing.domain.tracking import ANONYMOUS_DESTINATION
 from publishing.domain.verdicts import Judgement, Visitor
 from publishing.runtime import metrics
@@ -115,17 +115,12 @@ class Beacon:
         else:
             await _send(send, 202, (*_CORS, (b"content-type", b"application/json")), _encode(answer))
 
-    async def _record(self, events: list[tuple[int, BeaconEvent]], refused: list[Refusal], visitor: Visitor) -> _Answer:
+    async def _record(
+        self, events: Iterable[tuple[int, BeaconEvent]], refused: list[Refusal], visitor: Visitor
+    ) -> _Answer:
         """Record the events whose tokens are ours; raises a 503 problem when they are not known to be durable."""
         counting = _Counting(self._reader, self._article, self._judge, visitor=visitor, at_ms=now_ms())
-        accepted = 0
-        for index, event in events:
-            try:
-                counting.add(event)
-            except _RefusedError as error:
-                refused.append(Refusal(index, error.field, error.message))
-            else:
-                accepted += 1
+        accepted = counting.add(events, refused)
         letters = counting.letters()
         is_durable = not letters or await self._resources.collector.record_alike(_hits(letters))
         _measure(letters, is_durable=is_durable)
@@ -154,7 +149,7 @@ class _Letter(NamedTuple):
     reader: ReaderLink
     article: ArticleLink | None
     case: Case
-    source: str
+    ids: OutsideIds
     marks: dict[int, tuple[Judgement, list[Mark]]]
 
 
@@ -176,31 +171,39 @@ class _Counting:
         self._visitor = visitor
         self._at_ms = at_ms
         self._letters: dict[tuple[str, str, str | None], _Letter | _RefusedError | None] = {}
+        self._ids: dict[str, OutsideIds] = {}
 
-    def add(self, event: BeaconEvent) -> None:
-        """Put an event to those that are like it, unless the policy counts none; raises _RefusedError."""
-        tokens = (event.kind, event.reader, event.article)
-        try:
-            letter = self._letters[tokens]
-        except KeyError:
-            letter = self._letters[tokens] = self._read(*tokens)
-        if letter is None:
-            return
-        if isinstance(letter, _RefusedError):
-            raise letter
-        at_ms = occurred_at = self._at_ms
-        if event.occurred_at is not None:
+    def add(self, events: Iterable[tuple[int, BeaconEvent]], refused: list[Refusal]) -> int:
+        """Put each event to those that are like it, or to the refused; returns how many are not refused.
+
+        Under a policy that counts none, an event is taken and nothing comes of it.
+        """
+        letters, judge, now = self._letters, self._judge.judgement, self._at_ms
+        accepted = 0
+        for index, event in events:
+            tokens = (event.kind, event.reader, event.article)
+            try:
+                letter = letters[tokens]
+            except KeyError:
+                letter = letters[tokens] = self._read(*tokens)
+            if isinstance(letter, _RefusedError):
+                refused.append(Refusal(index, letter.field, letter.message))
+                continue
+            accepted += 1
+            if letter is None:
+                continue
+            at_ms = event.occurred_at
+            if at_ms is None:
+                at_ms = now
             # Events that waited in the page are judged by when they happened: together they are no burst.
-            occurred_at = event.occurred_at
-            at_ms = min(occurred_at, at_ms)
-        _, _, _, case, source, marks = letter
-        judgement = self._judge.judgement(case, at_ms)
-        mark = (outside_id(source, event.id), occurred_at)
-        alike = marks.get(judgement.flags)
-        if alike is None:
-            marks[judgement.flags] = (judgement, [mark])
-        else:
-            alike[1].append(mark)
+            judgement = judge(letter.case, min(at_ms, now))
+            mark = (letter.ids.of(event.id), at_ms)
+            alike = letter.marks.get(judgement.flags)
+            if alike is None:
+                letter.marks[judgement.flags] = (judgement, [mark])
+            else:
+                alike[1].append(mark)
+        return accepted
 
     def letters(self) -> list[_Letter]:
         """Return what is to be recorded."""
@@ -229,7 +232,10 @@ class _Counting:
             return None
         case = self._judge.case(self._visitor, reader, article)
         source = _source_of(case.destination, reader)
-        return _Letter(EngagementKind.CLICKED if is_click else EngagementKind.OPENED, reader, article, case, source, {})
+        ids = self._ids.get(source)
+        if ids is None:
+            ids = self._ids[source] = OutsideIds(source)
+        return _Letter(EngagementKind.CLICKED if is_click else EngagementKind.OPENED, reader, article, case, ids, {})
 
     def _article(self, token: str) -> ArticleLink:
         try:
@@ -250,7 +256,9 @@ def _source_of(destination: int, reader: ReaderLink) -> str:
     return f"beacon/{destination}" if destination != ANONYMOUS_DESTINATION else f"beacon/run/{reader.run_id}"
 
 
-async def _read(method: str, headers: Headers, receive: Receive) -> tuple[list[tuple[int, BeaconEvent]], list[Refusal]]:
+async def _read(
+    method: str, headers: Headers, receive: Receive
+) -> tuple[Iterable[tuple[int, BeaconEvent]], list[Refusal]]:
     """Read the batch: the events with their places, and those that are malformed; raises ProblemError."""
     if method != "POST":
         raise ProblemError(405, "Events are posted.", headers={"Allow": "POST, OPTIONS"})
@@ -264,7 +272,7 @@ async def _read(method: str, headers: Headers, receive: Receive) -> tuple[list[t
         detail = f"A body here has at most {error.max_bytes} bytes."
         raise ProblemError(413, detail, headers={"Connection": "close"}) from error
     with contextlib.suppress(*_NO_EVENT):
-        return list(enumerate(_batch.decode(body).events)), []
+        return enumerate(_batch.decode(body).events), []
     return _read_each(body)
 
 
