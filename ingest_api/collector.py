@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import functools
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeAlias
@@ -35,7 +36,10 @@ IDS_AT_ONCE = 256
 # An event begins with its id: that of a hit without a reader chooses its shard.
 _SPREAD_BYTES = 4
 
-_Batch: TypeAlias = tuple[list[bytes], list[asyncio.Future[bool]]]
+Kept: TypeAlias = Callable[[bool], None]
+"""Is told once whether hits are durable; it must not raise."""
+
+_Batch: TypeAlias = tuple[list[bytes], list[Kept]]
 """The packed hits of one shard that will share a frame, and those who wait for it."""
 
 log = get_logger(__name__)
@@ -97,6 +101,11 @@ class Collector:
 
     async def record(self, hit: Hit) -> bool:
         """Return True once the hit is durable, False when it is not known to be; a cancelled caller loses nothing."""
+        kept: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        return self.take(hit, functools.partial(_settle, kept)) and await kept
+
+    def take(self, hit: Hit, kept: Kept) -> bool:
+        """Gather a hit and tell `kept` later, from the event loop; or return False and never call it: it is dropped."""
         if self._waiting >= MAX_WAITING:
             return False
         try:
@@ -104,12 +113,11 @@ class Collector:
         except SchemaError as error:
             log.warning("collector.unencodable", error=str(error))
             return False
-        kept: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         shard = self._shard(hit, packed)
         events, waiters = self._batch(shard)
         waiters.append(kept)
         self._add(shard, events, packed)
-        return await kept
+        return True
 
     async def record_many(self, hits: Sequence[Hit]) -> bool:
         """Return True once all the hits are durable, False when any of them is not known to be."""
@@ -157,7 +165,7 @@ class Collector:
                 taken += len(part)
                 self._waiting += len(part)
                 kept.append(loop.create_future())
-                waiters.append(kept[-1])
+                waiters.append(functools.partial(_settle, kept[-1]))
                 if len(gathered) >= MAX_EVENTS:
                     self._close(shard)
         return all([await one for one in kept])
@@ -203,7 +211,7 @@ class Collector:
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
-    async def _keep(self, shard: int, events: list[bytes], waiters: list[asyncio.Future[bool]]) -> None:
+    async def _keep(self, shard: int, events: list[bytes], waiters: list[Kept]) -> None:
         is_kept = False
         try:
             await self._durable.keep(shard, pack_frame(self._head, self._clock_ms(), events))
@@ -215,8 +223,7 @@ class Collector:
         finally:
             self._waiting -= len(events)
             for kept in waiters:
-                if not kept.done():
-                    kept.set_result(is_kept)
+                kept(is_kept)
 
     def _packed(self, hit: Hit) -> bytes:
         judgement, event_id, flags = hit.judgement, hit.event_id, hit.judgement.flags
@@ -233,6 +240,11 @@ class Collector:
             self._ids, start = secrets.token_bytes(EVENT_ID_BYTES * IDS_AT_ONCE), 0
         self._ids_used = end = start + EVENT_ID_BYTES
         return self._ids[start:end]
+
+
+def _settle(kept: asyncio.Future[bool], is_kept: bool) -> None:  # noqa: FBT001  - it is a Kept
+    if not kept.done():
+        kept.set_result(is_kept)
 
 
 def _codes_of(kind: EngagementKind, judgement: Judgement) -> bytes:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from ingest_api import pages
 from ingest_api.beacon import BEACON_PATH, Beacon
 from ingest_api.collector import Hit
+from ingest_api.direct import DirectLinks, reply_of
 from ingest_api.judging import Judge, hit_of
 from ingest_api.limits import BodyTooLargeError, ClientGoneError, read_body
 from ingest_api.resources import Resources
@@ -81,6 +82,14 @@ class Front:
         self._judge = Judge(resources.settings)
         self._target = functools.lru_cache(MAX_TARGETS)(functools.partial(_target_of, resources.tracking))
         self._beacon = Beacon(resources, self._judge)
+        # Opens and clicks that are sound need no task; what is taken there is not seen here.
+        self.direct = DirectLinks(
+            resources.collector,
+            resources.tracking,
+            self._judge,
+            pixel=reply_of(200, _PIXEL_HEADERS, PIXEL),
+            target=self._target,
+        )
 
     async def end_streams(self) -> None:
         """End every event stream, which would never end by itself; a stopping server calls it first."""

@@ -1,6 +1,7 @@
 """Owns HTTP/1.1 on a connection: strict where the parser is lenient, with a deadline for each part and caps on all."""
 
 import asyncio
+import functools
 import math
 from typing import Any, Final, NoReturn
 
@@ -12,6 +13,8 @@ from uvicorn.server import ServerState
 from ingest_api import admission
 from ingest_api.admission import Admission, Refusal
 from ingest_api.client_address import client_key
+from ingest_api.direct import Direct, Reply
+from ingest_api.exchange import DefaultHead, Exchange
 
 # What is expected of the client next.
 IDLE: Final = 0  # a request, some day
@@ -24,6 +27,8 @@ _METHODS: Final = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELET
 _WATCHED: Final = frozenset(
     {b"host", b"expect", b"upgrade", b"content-length", b"content-encoding", b"transfer-encoding"}
 )
+
+_HEAD: Final = DefaultHead()
 
 
 class RefusedError(Exception):
@@ -46,10 +51,12 @@ class GuardedProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
         guard: Admission,
+        direct: Direct | None = None,
     ) -> None:
-        """Keep the guard that all connections share."""
+        """Keep what all connections share: the guard, and what may take a request without ASGI."""
         super().__init__(config, server_state, app_state, _loop)
         self._guard = guard
+        self._direct = direct
         self._phase = IDLE
         self._client_key: str | None = None
         self._is_proxied = False
@@ -128,7 +135,8 @@ class GuardedProtocol(HttpToolsProtocol):
         if len(self.pipeline) >= admission.MAX_PIPELINED:
             self._end()
             raise RefusedError(admission.MALFORMED)
-        super().on_headers_complete()
+        if not self._goes_direct():
+            super().on_headers_complete()
         # A trailer is no header of the request (RFC 9110, 6.5.1): what comes now goes to a list that nobody reads.
         self.headers = []
         self._phase = BODY
@@ -150,6 +158,42 @@ class GuardedProtocol(HttpToolsProtocol):
         self._unparsed = 0
         self._phase = IDLE
         self.due_s = math.inf
+
+    # Requests that need no task
+
+    def _goes_direct(self) -> bool:
+        """Begin a request that is taken without ASGI; its answer comes later, in one write."""
+        direct, before = self._direct, self.cycle
+        if (
+            direct is None
+            or self._has_body
+            or self._is_upgrade
+            or (before is not None and not before.response_complete)
+            or self.flow.write_paused
+            or self.parser.get_method() != b"GET"
+            or not self.parser.should_keep_alive()
+            or self.parser.get_http_version() != "1.1"
+        ):
+            return False
+        exchange = Exchange()
+        client = self.scope["client"]
+        if not direct(self.url, self.headers, client[0] if client else "", functools.partial(self._answer, exchange)):
+            return False
+        self.cycle = exchange  # type: ignore[assignment]
+        return True
+
+    def _answer(self, exchange: Exchange, reply: Reply) -> None:
+        """Write the whole answer, unless the client is gone."""
+        if exchange.disconnected or self.transport.is_closing():
+            return
+        exchange.response_complete = True
+        head = _HEAD.of(self.server_state.default_headers)
+        if exchange.keep_alive:
+            self.transport.write(b"".join((reply.start, head, reply.rest)))
+        else:
+            self.transport.write(b"".join((reply.start, head, b"connection: close\r\n", reply.rest)))
+            self.transport.close()
+        self.on_response_complete()
 
     # Callbacks of the answer and of the transport
 

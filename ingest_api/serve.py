@@ -11,6 +11,7 @@ import uvicorn
 
 from ingest_api.admission import Admission, edge_limits, trusted_proxies
 from ingest_api.app import create_app
+from ingest_api.direct import Direct
 from ingest_api.front import Front
 from ingest_api.protocol import GuardedProtocol
 from publishing.runtime.logs import configure_logs, get_logger
@@ -37,7 +38,8 @@ def main() -> None:
     except SettingsError as error:
         exit_on_settings_error(error)
     configure_logs(settings, "api")
-    config = configured(settings, guarded(settings))
+    app = create_app(settings)
+    config = configured(settings, guarded(settings, app.direct), app)
     listener = config.bind_socket()
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
     log.info("api.listening", port=listener.getsockname()[1])
@@ -62,16 +64,19 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def guarded(settings: Settings) -> type[asyncio.Protocol]:
-    """Return what makes the protocol of a connection, all under one guard; opens as many files as are allowed."""
+def guarded(settings: Settings, direct: Direct | None = None) -> type[asyncio.Protocol]:
+    """Return what makes the protocol of a connection, all under one guard; opens as many files as are allowed.
+
+    `direct` takes what it can of the requests before the application does.
+    """
     admission = Admission(edge_limits(settings, descriptors=raise_descriptor_limit()), trusted_proxies(settings))
-    return cast("type[asyncio.Protocol]", functools.partial(GuardedProtocol, guard=admission))
+    return cast("type[asyncio.Protocol]", functools.partial(GuardedProtocol, guard=admission, direct=direct))
 
 
-def configured(settings: Settings, protocol: type[asyncio.Protocol]) -> uvicorn.Config:
+def configured(settings: Settings, protocol: type[asyncio.Protocol], app: Front | None = None) -> uvicorn.Config:
     """Return the server's configuration around the application."""
     return uvicorn.Config(
-        create_app(settings),
+        app or create_app(settings),
         host=settings.api_host,
         port=settings.api_port,
         loop="uvloop",
