@@ -1,5 +1,6 @@
 """The analysts' routes over the real database: series, rates, trends, freshness, exports, and what is refused."""
 
+import asyncio
 import csv
 import datetime as dt
 import io
@@ -120,6 +121,17 @@ async def test_freshness_trends_and_rates(counted: Any) -> None:
     assert (await counted.get(f"{PATH}&channels=1&metrics=clicked")).json()["rates"] == found["rates"]
 
 
+@pytest.mark.parametrize(
+    ("now", "hours"),
+    [(dt.timedelta(hours=2, minutes=30), 3), (dt.timedelta(hours=12), 12), (4 * DAY, 12), (-DAY, 12)],
+)
+def test_what_is_not_over_is_compared_with_as_much(now: dt.timedelta, hours: int) -> None:
+    """Of a period that is not over, the hours that have begun are compared with as many before it."""
+    query = analytics.EngagementQuery(grain=Grain.HOUR, starts_at=AT, ends_at=AT + dt.timedelta(hours=12))
+    before = query.before(AT + now)
+    assert (before.starts_at, before.ends_at) == (AT - dt.timedelta(hours=hours), AT)
+
+
 async def test_watermark_needs_every_partition(bare_api: Any, pool: asyncpg.Pool) -> None:
     """While a partition has said nothing, no window is called closed."""
     await insert_cells(pool, CELLS)
@@ -168,7 +180,8 @@ async def test_chunks_are_the_whole(counted: Any, pool: asyncpg.Pool, chunk_rows
         grain=Grain.HOUR, starts_at=AT - 9 * DAY, ends_at=AT + DAY, splits=frozenset(analytics.SPLITS)
     )
     whole = await analytics.series(pool, query, None)
-    chunks = [rows async for rows in analytics.exported(pool, query, None, chunk_rows=chunk_rows)]
+    async with asyncio.timeout(20):
+        chunks = [rows async for rows in analytics.exported(pool, query, None, chunk_rows=chunk_rows)]
     assert [row for rows in chunks for row in rows] == [tuple(row.values()) for row in whole]
     assert max(map(len, chunks)) <= chunk_rows
 
