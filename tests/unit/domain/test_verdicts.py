@@ -4,7 +4,9 @@ import time
 
 import pytest
 
+from publishing.domain.verdict_rules import as_json, decide, from_json
 from publishing.domain.verdicts import FLAG_PREFETCH, judge
+from schemas.messages import AgentFamily, NetworkClass
 
 pytestmark = pytest.mark.unit
 
@@ -43,6 +45,18 @@ def test_a_prefetch_is_a_machine(header: bytes) -> None:
     """A browser that fetches ahead is no reader, and the flag says why."""
     found = judge({b"user-agent": CHROME.encode(), header: b"prefetch;prerender"})
     assert (found.verdict, found.rule, found.agent, found.flags) == ("machine", 1, "browser", FLAG_PREFETCH)
+
+
+@pytest.mark.parametrize("network", NetworkClass)
+def test_a_replay_knows_who_fetches_by_itself(network: NetworkClass) -> None:
+    """From what the log keeps, Apple's proxy stays a machine and Gmail's its reader, whatever the address."""
+    rules = from_json(as_json())
+    for name, kept, verdict in (("Mozilla/5.0", "private", "machine"), ("GoogleImageProxy", "proxy", "human")):
+        found = judge({b"user-agent": name.encode()}, network)
+        is_gateway = network is NetworkClass.GATEWAY
+        assert (found.agent, found.network) == (AgentFamily.IMAGE_PROXY, "gateway" if is_gateway else kept)
+        assert found.verdict == ("machine" if is_gateway else verdict)
+        assert decide(found.agent, found.network, found.flags, rules) == (found.verdict, found.rule)
 
 
 def test_a_hostile_agent_costs_nothing() -> None:
