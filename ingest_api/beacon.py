@@ -1,4 +1,4 @@
-"""Owns POST /e: a batch of opens and clicks that a reader's page reports, each counted once by the id it gave."""
+"""Owns POST /e: a batch of opens and clicks that one reader's page reports, each counted once by the id it gave."""
 
 import contextlib
 import functools

@@ -150,7 +150,7 @@ class _Segments:
 
 
 def _v4_number(address: str) -> int:
-    """Return the number of a dotted address, four times as fast as ipaddress does; raises ValueError."""
+    """Return the number of a dotted address, faster than ipaddress does; raises ValueError."""
     octets = bytes(map(int, address.split(".")))
     if len(octets) != _V4_OCTETS:
         raise ValueError("not four octets")
