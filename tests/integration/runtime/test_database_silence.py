@@ -37,7 +37,7 @@ async def plain(pool: Pool) -> int:
 
 
 async def in_a_transaction(pool: Pool) -> int:
-    """A statement in a transaction, whose rollback would be another question."""
+    """A statement in a transaction."""
     async with pool.acquire() as connection, connection.transaction():
         return int(await connection.fetchval("SELECT 1"))
 
@@ -58,6 +58,24 @@ async def test_a_silent_server_is_not_waited_for(
             assert monotonic_s() - started_s < SOON_S
         relay.delay_s = 0.0
         assert await statement(pool) == 1
+
+
+async def test_nothing_is_rolled_back_on_a_silent_server(settings: Settings) -> None:
+    """A transaction whose statement is given up ends there and then: a rollback would be another question."""
+    async with pool_behind_relay(settings) as (pool, relay):
+
+        async def fall_silent() -> None:
+            async with pool.acquire() as connection, connection.transaction():
+                relay.delay_s = SILENCE_S
+                async with asyncio.timeout(WAIT_S):
+                    await connection.fetchval("SELECT 1")
+
+        started_s = monotonic_s()
+        with pytest.raises(TimeoutError):
+            await fall_silent()
+        assert monotonic_s() - started_s < SOON_S
+        relay.delay_s = 0.0
+        assert await in_a_transaction(pool) == 1
 
 
 async def test_the_server_ends_what_nobody_waits_for(settings: Settings, pool: Pool) -> None:
