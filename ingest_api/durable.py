@@ -27,6 +27,7 @@ LONGEST_PAUSE_S = 2.0
 NEAR_END_FRAMES = 256
 # How long a stop waits for what the broker may still acknowledge.
 STOP_WAIT_S = 2.0
+_STATES = {state: number for number, state in enumerate(BreakerState)}
 
 log = get_logger(__name__)
 
@@ -271,7 +272,7 @@ class BrokerFirst:
         return [one for one in frames if one.number not in sent]
 
     def _show_state(self) -> None:
-        metrics.BREAKER_STATE.set(list(BreakerState).index(self.breaker.state))
+        metrics.BREAKER_STATE.set(_STATES[self.breaker.state])
 
 
 def _settle(outcome: asyncio.Future[bool], *, is_kept: bool) -> None:

@@ -93,7 +93,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="perf collector", description=__doc__)
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--count", type=int, default=30_000, help="hits of one round")
-    parser.add_argument("--connections", type=int, default=128)
+    parser.add_argument("--connections", type=int, default=256)
     return asyncio.run(run(parser.parse_args()))
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import datetime
+from typing import Any, Literal
 
 from fastapi import FastAPI
 from pydantic import BaseModel, Field
@@ -14,13 +15,18 @@ PIXEL = (
 _START = {
     "type": "http.response.start",
     "status": 200,
-    "headers": [(b"content-type", b"image/gif"), (b"content-length", b"%d" % len(PIXEL))],
+    "headers": [
+        (b"content-length", b"%d" % len(PIXEL)),
+        (b"content-type", b"image/gif"),
+        (b"cache-control", b"no-store, no-cache, must-revalidate, private, max-age=0"),
+        (b"x-content-type-options", b"nosniff"),
+    ],
 }
 _BODY = {"type": "http.response.body", "body": PIXEL}
 
 
 async def constant(scope: Any, _: Any, send: Any) -> None:
-    """Answer everything with the pixel, and look at nothing."""
+    """Answer everything with the pixel and the headers that ours has, and look at nothing."""
     if scope["type"] == "http":
         await send(_START)
         await send(_BODY)
@@ -33,7 +39,8 @@ class HitSeen(BaseModel):
     publication_id: int = Field(ge=0)
     channel_id: int = Field(ge=0)
     destination: int = Field(ge=0)
-    kind: str = Field(max_length=20)
+    kind: Literal["opened", "clicked", "unsubscribed"]
+    occurred_at: datetime
     agent: str = Field(max_length=512)
 
 

@@ -18,7 +18,7 @@ from perf.load.servers import free_port
 from publishing.cli.demonstration.installation import Installation, dismantle, prepare
 from publishing.domain.keys import KeyRing, parse_key_ring
 from publishing.domain.links import Purpose, sign_article, sign_reader
-from publishing.runtime.clock import now_ms
+from publishing.runtime.clock import now_ms, utc_now
 from publishing.runtime.settings import environment
 from schemas.frames import decode_frame
 from topics.catalog import ENGAGEMENT_RECORDED
@@ -110,22 +110,27 @@ def reader_hits(ring: KeyRing, count: int, *, seed: int = 41) -> list[bytes]:
             sent_at_s=sent_at_s,
         )
         path = f"/c/{chance.choice(articles)}/{reader}" if is_click else f"/o/{reader}.gif"
-        requests.append(
-            f"GET {path} HTTP/1.1\r\nHost: links.example.org\r\nUser-Agent: {chance.choice(AGENTS)}\r\n"
-            "Accept: image/avif,image/webp,*/*\r\nAccept-Language: en-GB,en;q=0.9\r\n"
-            "Accept-Encoding: gzip, deflate, br\r\n\r\n".encode()
-        )
+        requests.append(f"GET {path} HTTP/1.1\r\n{_headers(chance.choice(AGENTS))}\r\n".encode())
     return requests
 
 
 def modelled_hits(count: int, *, seed: int = 41) -> list[bytes]:
-    """The same hits as POST requests with a JSON body."""
+    """The same hits as POST requests with a JSON body, under the same headers."""
     chance, requests = random.Random(seed), []
     for _ in range(count):
+        agent = chance.choice(AGENTS)
         hit = {"run_id": 77, "publication_id": 12, "channel_id": 3, "destination": chance.randint(1, DESTINATIONS)}
-        body = json.dumps(hit | {"kind": "opened", "agent": chance.choice(AGENTS)}).encode()
+        body = json.dumps(hit | {"kind": "opened", "occurred_at": utc_now().isoformat(), "agent": agent})
         requests.append(
-            b"POST /hits HTTP/1.1\r\nHost: links.example.org\r\nContent-Type: application/json\r\n"
-            b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+            f"POST /hits HTTP/1.1\r\n{_headers(agent)}Content-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n{body}".encode()
         )
     return requests
+
+
+def _headers(agent: str) -> str:
+    """What mail clients and browsers send with the request of an image."""
+    return (
+        f"Host: links.example.org\r\nUser-Agent: {agent}\r\nAccept: image/avif,image/webp,*/*\r\n"
+        "Accept-Language: en-GB,en;q=0.9\r\nAccept-Encoding: gzip, deflate, br\r\n"
+    )
