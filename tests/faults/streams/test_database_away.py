@@ -1,6 +1,7 @@
 """R7 and R8: PostgreSQL is frozen, stopped or slow; consumers wait without haste, readers are told within 2 s."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -82,7 +83,8 @@ class Database:
             assert {_state_of(pid) for pid in stopped} == {"T"}
         finally:
             for pid in reversed(stopped):
-                os.kill(pid, signal.SIGCONT)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
 
     @asynccontextmanager
     async def stopped(self) -> AsyncIterator[None]:
@@ -124,9 +126,11 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     """A server of this module's own, migrated."""
     run_dir = tmp_path_factory.mktemp("own-postgres")
     server = Database(run_dir)
-    asyncio.run(upgrade(server.url))
-    yield server
-    local.stop(run_dir)
+    try:
+        asyncio.run(upgrade(server.url))
+        yield server
+    finally:
+        local.stop(run_dir)
 
 
 @dataclass(slots=True)
