@@ -32,6 +32,7 @@ SERVER = ("-m", "ingest_api.serve")
 NO_BROKER = "127.0.0.1:1"
 # A start loads much: seconds on a calm machine.
 START_WAIT_S = 90
+ANSWER_WAIT_S = 20
 BODY = b"List-Unsubscribe=One-Click"
 
 
@@ -50,13 +51,48 @@ class Answers:
 
     statuses: dict[int, int] = field(default_factory=dict)
     retry_after: set[str | None] = field(default_factory=set)
-    sent_at_s: dict[int, float] = field(default_factory=dict)
     broken: dict[int, str] = field(default_factory=dict)
     slowest_s: float = 0.0
 
     def numbers(self, status: int = 200) -> set[int]:
         """Who got a status."""
         return {number for number, answered in self.statuses.items() if answered == status}
+
+
+class Connection:
+    """A reader's connection, which knows whether a request was on its way when it ended."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+        self._is_last = False
+
+    @classmethod
+    async def open(cls, url: str) -> "Connection":
+        """Connect; raises OSError."""
+        address = httpx.URL(url)
+        return cls(*await asyncio.open_connection(address.host, address.port))
+
+    def is_over(self) -> bool:
+        """Whether the server has said that nothing more is to be asked here."""
+        if self._is_last or self._reader.at_eof():
+            self._writer.close()
+            return True
+        return False
+
+    async def post(self, path: str) -> tuple[int, str | None]:
+        """Unsubscribe and return status and Retry-After; raises OSError, EOFError or TimeoutError without an answer."""
+        head = f"POST {path} HTTP/1.1\r\nHost: links\r\nContent-Length: {len(BODY)}\r\n\r\n"
+        async with asyncio.timeout(ANSWER_WAIT_S):
+            self._writer.write(head.encode() + BODY)
+            status, *lines = (await self._reader.readuntil(b"\r\n\r\n")).decode().lower().splitlines()
+            headers = dict(line.split(": ", 1) for line in lines if line)
+            await self._reader.readexactly(int(headers["content-length"]))
+        self._is_last = headers.get("connection") == "close"
+        return int(status.split()[1]), headers.get("retry-after")
+
+    def close(self) -> None:
+        """Hang up."""
+        self._writer.close()
 
 
 class Stage:
@@ -108,35 +144,42 @@ class Stage:
         start = self._next
         self._next += 1_000_000
 
-        async def reader(place: int, client: httpx.AsyncClient) -> None:
-            number = start + place
+        async def reader(place: int) -> None:
+            number, connection = start + place, None
             while not stop.is_set():
+                if connection is None or connection.is_over():
+                    try:
+                        connection = await Connection.open(self.url)
+                    except OSError:  # it does not listen: nothing was asked
+                        await asyncio.sleep(0.02)
+                        continue
                 started_s = time.monotonic()
-                answers.sent_at_s[number] = started_s
                 try:
-                    answer = await client.post(self.path(number), content=BODY)
-                except httpx.ConnectError:  # it does not listen any more: nothing was asked
-                    await asyncio.sleep(0.02)
-                except httpx.TransportError as error:
+                    status, retry_after = await connection.post(self.path(number))
+                except (OSError, EOFError, TimeoutError) as error:
                     answers.broken[number] = f"{type(error).__name__} after {time.monotonic() - started_s:.2f} s"
-                    await asyncio.sleep(0.02)
+                    connection = None
                 else:
-                    answers.statuses[number] = answer.status_code
-                    if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
-                        answers.retry_after.add(answer.headers.get("retry-after"))
+                    answers.statuses[number] = status
+                    if status == httpx.codes.SERVICE_UNAVAILABLE:
+                        answers.retry_after.add(retry_after)
                     answers.slowest_s = max(answers.slowest_s, time.monotonic() - started_s)
                 number += readers
                 await asyncio.sleep(pause_s)
+            if connection is not None:
+                connection.close()
 
-        limits = httpx.Limits(max_connections=readers, max_keepalive_connections=readers)
-        async with httpx.AsyncClient(base_url=self.url, timeout=20, limits=limits) as client:
-            await asyncio.gather(*(reader(place, client) for place in range(readers)))
+        await asyncio.gather(*(reader(place) for place in range(readers)))
 
     async def metric(self, name: str) -> float:
         """One number of the collector's metrics, summed over its labels."""
         async with httpx.AsyncClient(base_url=self.url, timeout=5) as client:
             text = (await client.get("/metrics")).text
         return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(name))
+
+    def bytes_on_disk(self) -> int:
+        """How much the segments of the spool hold."""
+        return sum(path.stat().st_size for path in (self.spool / "a").glob("*.spool"))
 
     async def is_drained(self) -> bool:
         """Whether nothing waits in the spool."""

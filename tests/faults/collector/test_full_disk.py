@@ -16,6 +16,7 @@ from publishing.domain.links import Purpose
 from schemas.frames import decode_frame
 from tests.faults.collector.conftest import NO_BROKER, Answers, Stage, until
 from tests.faults.collector.test_torn import by_length_alone
+from tests.faults.conftest import Figure
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
@@ -56,7 +57,8 @@ async def fill(stage: Stage, answers: Answers) -> None:
     await crowd
 
 
-async def test_full(stage: Stage, small_disk: Path) -> None:
+@pytest.mark.long
+async def test_full(stage: Stage, small_disk: Path, figure: Figure) -> None:
     """With the disk full 503 is answered and pixels are dropped by count; with room again, 200, and all is whole."""
     (small_disk / "ballast").write_bytes(bytes(950_000))
     answers = Answers()
@@ -88,6 +90,7 @@ async def test_full(stage: Stage, small_disk: Path) -> None:
     files.close()
     assert answers.numbers() | again.numbers() <= set(kept)
     assert "spool.cut" not in stage.log.read_text(encoding="utf-8")
+    figure(f"{len(answers.numbers())} hits kept on a disk of 1 MiB, then 503; with room again 200; all read back whole")
 
 
 def test_mutant_no_checksum(tmp_path: Path) -> None:

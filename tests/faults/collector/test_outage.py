@@ -20,10 +20,11 @@ from publishing.runtime.clock import now_ms
 from publishing.runtime.settings import Settings
 from tests.conftest import child_environment
 from tests.faults.collector.conftest import Answers, Stage, lost, twice, until
+from tests.faults.conftest import Figure
 from topics import apply as topics_apply
 from topics.catalog import ENGAGEMENT_RECORDED
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.faults, pytest.mark.long, pytest.mark.timeout(400)]
 
 OUTAGE_S = 60.0
 # Some 200 bytes a frame, and some 100 frames a second: full before the outage ends.
@@ -104,7 +105,7 @@ def out_of_order(counted: list[int], shards: int) -> list[int]:
     return wrong
 
 
-async def test_a_minute_without_the_broker(outage: Stage, broker: Broker) -> None:
+async def test_a_minute_without_the_broker(outage: Stage, broker: Broker, figure: Figure) -> None:
     """Answers from the spool, 503 with Retry-After at the cap, pixels always; then all is sent, in order, once."""
     stage = outage
     with stage.collector(TIDEWIRE_SPOOL_MAX_BYTES=str(CAP_BYTES)):
@@ -130,12 +131,14 @@ async def test_a_minute_without_the_broker(outage: Stage, broker: Broker) -> Non
         assert set(during.statuses.values()) == {200, 503}
         assert during.retry_after == {"5"}
         assert during.slowest_s < 3
-        on_disk = sum(path.stat().st_size for path in (stage.spool / "a").glob("*.spool"))
+        on_disk = stage.bytes_on_disk()
         assert 0 < on_disk <= CAP_BYTES
+        frames = await stage.metric("tidewire_spool_frames ")
         await broker.start()
         outage_s = time.monotonic() - started_s
-        await load(stage, after, 2)
-        await until(stage.is_drained, 2 * outage_s)
+        loading = asyncio.create_task(load(stage, after, 2))
+        drained_s = await until(stage.is_drained, 2 * outage_s)
+        await loading
         await load(stage, after, 1)
         assert after.numbers()
         assert await stage.metric("tidewire_collector_breaker_state ") == 0
@@ -143,6 +146,11 @@ async def test_a_minute_without_the_broker(outage: Stage, broker: Broker) -> Non
     everyone = dataclasses.replace(before, statuses=before.statuses | during.statuses | after.statuses)
     assert (lost(everyone, counted), twice(counted)) == (set(), set())
     assert out_of_order(counted, stage.settings.audience_shards) == []
+    figure(
+        f"{outage_s:.0f} s without the broker: {len(during.numbers())} hits answered from the spool, then "
+        f"{len(during.numbers(503))} with 503; {frames:.0f} frames of {on_disk:,} bytes drained in {drained_s:.1f} s, "
+        f"{drained_s / outage_s:.2f} of the outage; slowest answer {during.slowest_s:.2f} s"
+    )
 
 
 async def test_frozen_broker(outage: Stage, broker: Broker) -> None:

@@ -9,6 +9,7 @@ import pytest
 from ingest_api import spool_files
 from ingest_api.spool_files import SpoolFiles
 from ingest_api.spool_log import HEAD_BYTES, SpooledFrame, encode, records
+from tests.faults.conftest import Figure
 
 pytestmark = pytest.mark.faults
 
@@ -51,10 +52,11 @@ def rotten(read: Reader) -> list[int]:
     return wrong
 
 
-def test_every_byte() -> None:
+def test_every_byte(figure: Figure) -> None:
     """A cut at any byte, and a flip of any, end the reading at the last good record."""
     assert torn(checked) == []
     assert rotten(checked) == []
+    figure(f"cut and flipped at each of {len(CONTENT)} bytes: always what was whole before")
 
 
 def test_mutant_length_only() -> None:
