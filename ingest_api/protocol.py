@@ -65,7 +65,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._unparsed = 0
         self._body_bytes = 0
         self._hosts = 0
-        self._has_body = self._is_chunked = self._is_upgrade = False
+        self._has_body = self._is_chunked = self._is_upgrade = self._is_last = False
         self.due_s = math.inf
         self.write_due_s = math.inf
 
@@ -137,6 +137,8 @@ class GuardedProtocol(HttpToolsProtocol):
             raise RefusedError(admission.MALFORMED)
         if not self._goes_direct():
             super().on_headers_complete()
+        if self._is_last:
+            self.cycle.keep_alive = False
         # A trailer is no header of the request (RFC 9110, 6.5.1): what comes now goes to a list that nobody reads.
         self.headers = []
         self._phase = BODY
@@ -228,6 +230,12 @@ class GuardedProtocol(HttpToolsProtocol):
         super().resume_writing()
 
     # Ends
+
+    def finish(self) -> None:
+        """Let the request at work, or else the next one, be the last: its answer says that the connection closes."""
+        self._is_last = True
+        if self.cycle is not None:
+            self.cycle.keep_alive = False
 
     def expire(self) -> None:
         """End what is overdue; while this side does not read, a client is not late."""

@@ -19,7 +19,9 @@ from publishing.runtime.settings import Settings, SettingsError, exit_on_setting
 
 REQUIRED = ("kafka_bootstrap_servers", "database_url", "redis_url", "tracking_keys", "seal_keys", "jwt_issuer")
 # Requests at work are finished; a supervisor kills after 10 s.
-SHUTDOWN_WAIT_S = 8
+SHUTDOWN_WAIT_S = 7
+# A connection that was quiet for so long has no request on its way.
+QUIET_S = 0.5
 # Connections that wait to be accepted; the kernel's own limit is the lower one on most machines.
 BACKLOG = 4_096
 # What the kernel holds unsent of one connection. By itself it takes megabytes, and a client that reads nothing would
@@ -57,10 +59,21 @@ class Server(uvicorn.Server):
         gc.set_threshold(GC_ALLOCATIONS)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop: streams at once, everything else within the grace of the configuration."""
+        """Stop: streams at once, everything else within the grace of the configuration.
+
+        A connection that seems idle may have a request on its way. So it is told to close by an answer, and closed
+        without one only when it was quiet for a moment.
+        """
         app = self.config.app
         assert isinstance(app, Front)
-        await app.end_streams()
+        for listener in self.servers:
+            listener.close()
+        for opened in sockets or ():
+            opened.close()
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, GuardedProtocol):
+                connection.finish()
+        await asyncio.gather(app.end_streams(), asyncio.sleep(QUIET_S))
         await super().shutdown(sockets)
 
 
