@@ -19,7 +19,6 @@ import msgspec
 import numpy as np
 
 from ingest_api.analysis import engagement_view
-from ingest_api.dashboard import figures
 from ingest_api.views import EngagementView
 from migrations.apply import upgrade
 from publishing.domain.windows import MINUTE_MS, Frame, Grain, Rows, fold
@@ -110,15 +109,10 @@ class Bench:
             before = await connection.fetch(SQL.raw_totals, earlier, query.starts_at, timeout=LONGEST_S)
         return [dict(row) for row in rows], {row["kind"]: row["total"] for row in before}
 
-    async def page(self) -> list[list[dict[str, Any]]]:
-        """What the dashboard's page reads of the windows: funnel, chart and channels, by day as its 30 days are."""
+    async def page(self) -> dashboard.Cells:
+        """What the dashboard's page reads for funnel, chart and channels, by day as its 30 days are."""
         span = dashboard.Span(grain=Grain.DAY, starts_at=self._query.starts_at, ends_at=self._query.ends_at)
-        kinds = tuple(kind for kind, _ in figures.LINES)
-        return [
-            await dashboard.funnel(self._pool, span),
-            await dashboard.series(self._pool, span, kinds, "human"),
-            await dashboard.channels(self._pool, span),
-        ]
+        return await dashboard.cells(self._pool, span)
 
     async def checked(self) -> EngagementView:
         """Our answer; ends the bench unless it is the peer's."""

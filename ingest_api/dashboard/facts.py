@@ -85,12 +85,11 @@ async def read(pool: Pool | None, log_ends: Log, view: View, now: dt.datetime) -
 async def _read(pool: Pool, log_ends: Log, view: View, now: dt.datetime) -> Facts:
     """Ask one statement after another: a dashboard takes one connection of the pool, not nine."""
     span = view.span
-    kinds = tuple(key for key, _ in figures.LINES)
     positions = await dashboard.positions(pool)
-    rows = await dashboard.funnel(pool, span)
+    cells = await dashboard.cells(pool, span)
     planned = await dashboard.planned(pool, span)
-    course = figures.course(await dashboard.series(pool, span, kinds, view.only), view)
-    channels = figures.channels(await dashboard.channels(pool, span), view.only)
+    course = figures.course(cells.windows, view)
+    channels = figures.channels(cells.channels, view.only)
     heat = figures.heat(await dashboard.links(pool, span, view.only), view.only)
     runs = await dashboard.runs(pool, view.publication_id)
     watermark = await dashboard.watermark(pool)
@@ -106,5 +105,5 @@ async def _read(pool: Pool, log_ends: Log, view: View, now: dt.datetime) -> Fact
         waiting_age_s=(now - outbox["oldest_at"]).total_seconds() if outbox["oldest_at"] else None,
         buried=None if ends is None else sum(ends.buried.values()),
     )
-    steps = figures.funnel(rows, planned, view.only)
+    steps = figures.funnel(cells.channels, planned, view.only)
     return Facts(steps=steps, course=course, channels=channels, heat=heat, runs=runs, lags=behind, fresh=fresh)

@@ -64,8 +64,8 @@ def counts(rows: Iterable[Row], only: str | None) -> dict[str, tuple[int, int]]:
     """
     found: dict[str, tuple[int, int]] = {}
     for row in rows:
-        kind = row["kind"]
-        if only is None or kind not in READER_KINDS or row["verdict"] == only:
+        if _is_counted(row, only):
+            kind = row["kind"]
             total, uniques = found.get(kind, (0, 0))
             found[kind] = (total + row["total"], uniques + row["uniques"])
     return found
@@ -89,10 +89,11 @@ def funnel(rows: Iterable[Row], planned: int, only: str | None) -> list[Step]:
 
 
 def channels(rows: Iterable[Row], only: str | None) -> list[ChannelFigures]:
-    """Gather rows by channel, the most accepted first."""
+    """Gather rows by channel, the most accepted first; one that is unknown here, without a name, is left out."""
     grouped: dict[int, list[Row]] = {}
     for row in rows:
-        grouped.setdefault(row["channel_id"], []).append(row)
+        if row["name"] is not None:
+            grouped.setdefault(row["channel_id"], []).append(row)
     found = [_channel(one, only) for one in grouped.values()]
     return sorted(found, key=lambda one: (-one.accepted, one.id))
 
@@ -174,16 +175,21 @@ class Course:
 
 
 def course(rows: Iterable[Row], view: View) -> Course:
-    """Lay the windows on the period's raster, with zeros where nothing happened."""
+    """Lay the windows on the period's raster, with zeros where nothing happened; the view's verdict counts."""
     step_s = int(GRAINS[view.grain].total_seconds())
     first_s = int(view.starts_at.timestamp())
     starts_s = list(range(first_s, int(view.ends_at.timestamp()), step_s))
     totals = {key: [0] * len(starts_s) for key, _ in LINES}
     for row in rows:
         place = (int(row["window_start"].timestamp()) - first_s) // step_s
-        if row["kind"] in totals and 0 <= place < len(starts_s):
+        if row["kind"] in totals and 0 <= place < len(starts_s) and _is_counted(row, view.only):
             totals[row["kind"]][place] += row["total"]
     return Course(starts_s=starts_s, totals=totals)
+
+
+def _is_counted(row: Row, only: str | None) -> bool:
+    """Whether a row is of the verdict that counts; it narrows only what readers do, a provider's receipt has none."""
+    return only is None or row["kind"] not in READER_KINDS or row["verdict"] == only
 
 
 def _ratio(part: int, whole: int) -> float | None:

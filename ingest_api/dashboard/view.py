@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlencode
 
+from publishing.domain.windows import Grain
 from publishing.stores.dashboard import Span
 
 MAX_NUMBER: Final = 2**63 - 1
@@ -46,7 +47,10 @@ class View:
     def span(self) -> Span:
         """What is read of the windows."""
         return Span(
-            grain=self.grain, starts_at=self.starts_at, ends_at=self.ends_at, publication_id=self.publication_id
+            grain=Grain(self.grain),
+            starts_at=self.starts_at,
+            ends_at=self.ends_at,
+            publication_id=self.publication_id,
         )
 
     @property

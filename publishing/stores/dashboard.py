@@ -1,11 +1,13 @@
-"""Owns what the dashboard reads: funnel, series, channels, runs in progress, and how fresh all of it is."""
+"""Owns what the dashboard reads: sums of windows and of channels, runs in progress, and how fresh all of it is."""
 
 import dataclasses
 import datetime as dt
 from typing import Any, Final
 
 from publishing.domain.ledger import TERMINAL
+from publishing.domain.windows import Grain
 from publishing.runtime.statements import load_statements
+from publishing.stores.analytics import snapshot
 from publishing.stores.availability import Pool
 
 SQL = load_statements(__file__)
@@ -25,36 +27,40 @@ Row = dict[str, Any]
 class Span:
     """Which windows are read: of one grain, from starts_at on and before ends_at (UTC), of one publication or all."""
 
-    grain: str
+    grain: Grain
     starts_at: dt.datetime
     ends_at: dt.datetime
     publication_id: int | None = None
 
-    @property
-    def arguments(self) -> tuple[str, dt.datetime, dt.datetime, int | None]:
-        """The span as the statements take it."""
-        return self.grain, self.starts_at, self.ends_at, self.publication_id
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Cells:
+    """The sums of a span by kind and verdict: of each channel (no name: it is unknown here), and of each window."""
+
+    channels: list[Row]
+    windows: list[Row]
 
 
-async def funnel(pool: Pool, span: Span) -> list[Row]:
-    """Sum the span by kind and verdict."""
-    return _rows(await pool.fetch(SQL.funnel, *span.arguments))
+async def cells(pool: Pool, span: Span) -> Cells:
+    """Sum the span once by channel and once by window, in one reading of it."""
+    asked: list[object] = [span.starts_at, span.ends_at]
+    filters = ""
+    if span.publication_id is not None:
+        asked.append(span.publication_id)
+        filters = SQL.of_publication
+    text = SQL.cells.format(table=f"publishing_analytics_{span.grain}", filters=filters)
+    async with snapshot(pool) as reading:
+        found = _rows(await reading.fetch(text, *asked))
+    return Cells(
+        channels=[row for row in found if row["window_start"] is None],
+        windows=[row for row in found if row["channel_id"] is None],
+    )
 
 
 async def planned(pool: Pool, span: Span) -> int:
     """Count the deliveries planned by the runs that began in the span."""
     found: int = await pool.fetchval(SQL.planned, span.starts_at, span.ends_at, span.publication_id)
     return found
-
-
-async def series(pool: Pool, span: Span, kinds: tuple[str, ...], verdict: str | None) -> list[Row]:
-    """Sum the span by window and kind; the verdict narrows only what readers do, None narrows nothing."""
-    return _rows(await pool.fetch(SQL.series, *span.arguments, list(kinds), verdict, list(READER_KINDS)))
-
-
-async def channels(pool: Pool, span: Span) -> list[Row]:
-    """Sum the span by channel, kind and verdict."""
-    return _rows(await pool.fetch(SQL.channels, *span.arguments))
 
 
 async def publications(pool: Pool) -> list[Row]:

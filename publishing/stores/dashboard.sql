@@ -1,11 +1,18 @@
--- name: funnel
--- $1 grain, $2 from, $3 before, $4 publication or null.
-SELECT kind, verdict, sum(total)::bigint AS total, sum(uniques)::bigint AS uniques
-FROM publishing_analytics
-WHERE grain = $1 AND window_start >= $2 AND window_start < $3
-    AND ($4::bigint IS NULL OR publication_id = $4)
-GROUP BY kind, verdict
-ORDER BY kind, verdict;
+-- name: cells
+-- $1 from, $2 before. One scan, summed twice: a row without window is a channel's over the period, one without channel
+-- is a window's over the channels. Both keys at once would be as many rows as windows times channels.
+WITH cells AS (
+    SELECT window_start, channel_id, kind, verdict, sum(total)::bigint AS total, sum(uniques)::bigint AS uniques
+    FROM {table}
+    WHERE window_start >= $1 AND window_start < $2 {filters}
+    GROUP BY GROUPING SETS ((channel_id, kind, verdict), (window_start, kind, verdict))
+)
+SELECT cells.*, c.name, c.kind AS channel_kind
+FROM cells
+LEFT JOIN publishing_channels c ON c.id = cells.channel_id;
+
+-- name: of_publication
+AND publication_id = $3
 
 -- name: planned
 SELECT coalesce(sum(s.planned), 0)::bigint
@@ -13,27 +20,6 @@ FROM publishing_runs r
 JOIN publishing_run_shards s ON s.run_id = r.id
 WHERE r.created_at >= $1 AND r.created_at < $2
     AND ($3::bigint IS NULL OR r.publication_id = $3);
-
--- name: series
--- $5 kinds, $6 verdict or null: it narrows only what readers do, a provider's receipt has none.
-SELECT window_start, kind, sum(total)::bigint AS total
-FROM publishing_analytics
-WHERE grain = $1 AND window_start >= $2 AND window_start < $3
-    AND ($4::bigint IS NULL OR publication_id = $4)
-    AND kind = ANY ($5::text[])
-    AND ($6::text IS NULL OR verdict = $6 OR kind <> ALL ($7::text[]))
-GROUP BY window_start, kind
-ORDER BY window_start, kind;
-
--- name: channels
-SELECT c.id AS channel_id, c.name, c.kind AS channel_kind, c.status, a.kind, a.verdict,
-    sum(a.total)::bigint AS total, sum(a.uniques)::bigint AS uniques
-FROM publishing_analytics a
-JOIN publishing_channels c ON c.id = a.channel_id
-WHERE a.grain = $1 AND a.window_start >= $2 AND a.window_start < $3
-    AND ($4::bigint IS NULL OR a.publication_id = $4)
-GROUP BY c.id, c.name, c.kind, c.status, a.kind, a.verdict
-ORDER BY c.id;
 
 -- name: publications
 -- The publications to choose from: the newest first.

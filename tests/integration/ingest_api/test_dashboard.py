@@ -1,13 +1,16 @@
 """The dashboard over HTTP: its session, its parts, its files, and what it sends along."""
 
+import dataclasses
 import datetime as dt
 
 import asyncpg
 import pytest
 
 from ingest_api.dashboard import assets, pages
+from publishing.domain.windows import Grain
 from publishing.runtime.clock import utc_now
 from publishing.runtime.settings import Settings
+from publishing.stores import dashboard
 from tests.integration.ingest_api.conftest import Api, make_token, serve
 
 pytestmark = pytest.mark.integration
@@ -94,6 +97,35 @@ async def test_a_view_shows_what_was_counted_and_its_address(bare_api: Api, pool
     machine = await bare_api.client.get("/dashboard/panels?verdict=machine", headers=session)
     assert ">44<" in machine.text
     assert ">987<" not in machine.text
+
+
+async def test_one_reading_gives_the_sums_of_channels_and_of_windows(pool: asyncpg.Pool) -> None:
+    """Both add up to the period's windows: its borders, its grain and one publication narrow them, no channel does."""
+    start = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
+    hour = dt.timedelta(hours=1)
+    await pool.execute("INSERT INTO publishing_channels (kind, name, config_sealed) VALUES ('email', 'f', '')")
+    rows = [
+        ("hour", start, 1, 1, "opened", "human", 1),
+        ("hour", start + hour, 1, 8, "opened", "human", 2),
+        ("hour", start + hour, 2, 1, "opened", "machine", 4),
+        ("hour", start - hour, 1, 1, "opened", "human", 8),
+        ("hour", start + 2 * hour, 1, 1, "opened", "human", 16),
+        ("day", start, 1, 1, "opened", "human", 32),
+    ]
+    await pool.executemany(
+        "INSERT INTO publishing_analytics VALUES ($1, $2, $3, 1, $4, 0, $5, $6, $7, $7, 0, 0, $2, $2)", rows
+    )
+    span = dashboard.Span(grain=Grain.HOUR, starts_at=start, ends_at=start + 2 * hour)
+    for one, machine in ((span, 4), (dataclasses.replace(span, publication_id=1), 0)):
+        cells = await dashboard.cells(pool, one)
+        named = {("f", "human"): 1, (None, "human"): 2, ("f", "machine"): machine}
+        assert {(row["name"], row["verdict"]): row["total"] for row in cells.channels} == {
+            key: total for key, total in named.items() if total
+        }
+        by_window = {(start, "human"): 1, (start + hour, "human"): 2, (start + hour, "machine"): machine}
+        assert {(row["window_start"], row["verdict"]): row["uniques"] for row in cells.windows} == {
+            key: total for key, total in by_window.items() if total
+        }
 
 
 async def test_files_are_kept_for_good_and_nothing_else_is_served(bare_api: Api) -> None:

@@ -71,13 +71,14 @@ def test_the_funnel_keeps_people_and_machines_apart() -> None:
 
 
 def test_a_channel_succeeds_with_what_did_not_bounce() -> None:
-    """Of 95 accepted and 5 refused, with 10 bounced, 85 of 100 succeeded; a channel without attempts has no ratio."""
+    """Of 95 accepted and 5 refused, with 10 bounced, 85 of 100 succeeded; no attempts, no ratio. No name, no row."""
     named = {"channel_id": 1, "name": "a", "channel_kind": "email", "verdict": "unknown", "uniques": 0}
     totals = {"accepted": 95, "failed": 5, "bounced": 10}
     rows = [{**named, "kind": kind, "total": total} for kind, total in totals.items()]
     (channel,) = figures.channels(rows, "human")
     assert (channel.accepted, channel.failed, channel.success) == (95, 15, 0.85)
-    (silent,) = figures.channels([{**named, "kind": "complained", "total": 1}], None)
+    unknown = {**named, "channel_id": 2, "name": None, "kind": "accepted", "total": 9}
+    (silent,) = figures.channels([{**named, "kind": "complained", "total": 1}, unknown], None)
     assert (silent.success, silent.complained) == (None, 1)
 
 
@@ -104,16 +105,24 @@ def test_heat_is_relative_to_the_hottest_link() -> None:
 def test_the_course_leaves_no_window_out() -> None:
     """Every window of the period is there, with zeros where nothing happened; what is outside is not."""
     view = read({"period": "day"}, NOW)
-    rows = [
-        {"window_start": view.starts_at, "kind": "opened", "total": 3},
-        {"window_start": view.ends_at, "kind": "opened", "total": 9},
-        {"window_start": view.starts_at, "kind": "bounced", "total": 9},
-    ]
+    human = {"window_start": view.starts_at, "kind": "opened", "verdict": "human", "total": 3}
+    rows = [human, human | {"window_start": view.ends_at, "total": 9}, human | {"kind": "bounced", "total": 9}]
     course = figures.course(rows, view)
     assert len(course.starts_s) == 24
     assert (course.totals["opened"][0], sum(course.totals["opened"])) == (3, 3)
     assert course.rows == [(view.starts_at, [0, 3, 0])]
     assert figures.course([], view).is_empty
+
+
+def test_the_course_is_of_the_verdict_that_counts() -> None:
+    """A verdict narrows the line of opens and never that of receipts, and all of them add up."""
+    for verdict, opened in (("human", 3), ("machine", 5), ("all", 8)):
+        view = read({"period": "day", "verdict": verdict}, NOW)
+        row = {"window_start": view.starts_at, "kind": "opened"}
+        rows = [row | {"verdict": "human", "total": 3}, row | {"verdict": "machine", "total": 5}]
+        rows.append(row | {"kind": "delivered", "verdict": "unknown", "total": 9})
+        totals = figures.course(rows, view).totals
+        assert (totals["opened"][0], totals["delivered"][0]) == (opened, 9)
 
 
 def test_lag_is_what_the_log_has_more() -> None:
