@@ -1,4 +1,4 @@
-"""The collector without one of its guards: `python mutant_server.py answer_first|exit_at_once` (negative controls)."""
+"""The collector without one of its guards: `mutant_server.py answer_first|exit_at_once|remember`, negative controls."""
 
 import asyncio
 import os
@@ -7,6 +7,8 @@ import sys
 
 from ingest_api import serve
 from ingest_api.durable import BrokerFirst
+from ingest_api.spool import Spool
+from ingest_api.spool_log import SpooledFrame
 
 HELD_BACK_S = 0.5
 
@@ -45,6 +47,19 @@ def exit_at_once() -> None:
     serve.Server.startup = startup  # type: ignore[method-assign]
 
 
+def remember() -> None:
+    """What the broker does not take is held in memory, without a bound, and is promised all the same."""
+    held: list[SpooledFrame] = []
+
+    def submit(_: Spool, one: SpooledFrame) -> asyncio.Future[bool]:
+        held.append(one)
+        kept: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        kept.set_result(True)
+        return kept
+
+    Spool.submit = submit  # type: ignore[method-assign, assignment]
+
+
 if __name__ == "__main__":
-    {"answer_first": answer_first, "exit_at_once": exit_at_once}[sys.argv[1]]()
+    {"answer_first": answer_first, "exit_at_once": exit_at_once, "remember": remember}[sys.argv[1]]()
     serve.main()

@@ -19,7 +19,7 @@ from publishing.local.ports import choose_port
 from publishing.runtime.clock import now_ms
 from publishing.runtime.settings import Settings
 from tests.conftest import child_environment
-from tests.faults.collector.conftest import Answers, Stage, lost, twice, until
+from tests.faults.collector.conftest import MUTANT, NO_BROKER, Answers, Stage, lost, twice, until
 from tests.faults.conftest import Figure
 from topics import apply as topics_apply
 from topics.catalog import ENGAGEMENT_RECORDED
@@ -173,3 +173,14 @@ async def test_frozen_broker(outage: Stage, broker: Broker) -> None:
             await until(stage.is_drained, 40)
         counted = await stage.counted()
         assert (lost(answers, counted), twice(counted)) == (set(), set())
+
+
+async def test_mutant_holds_in_memory(stage: Stage) -> None:
+    """A buffer in memory knows no cap, and loses what it promised with its process, in the same checks."""
+    answers = Answers()
+    with stage.collector(
+        MUTANT, "remember", TIDEWIRE_KAFKA_BOOTSTRAP_SERVERS=NO_BROKER, TIDEWIRE_SPOOL_MAX_BYTES="65536"
+    ):
+        await load(stage, answers, 4)
+    assert not answers.numbers(503)
+    assert lost(answers, await stage.counted())

@@ -10,6 +10,7 @@ from uvicorn.server import ServerState
 
 from ingest_api.admission import MAX_LINGERING, Admission, EdgeLimits
 from ingest_api.client_address import TrustedProxies, parse_networks
+from ingest_api.direct import Answer, Direct, Headers, reply_of
 from ingest_api.protocol import GuardedProtocol
 
 pytestmark = pytest.mark.unit
@@ -89,7 +90,8 @@ class Remembered(asyncio.Transport):
 class Edge:
     """A server of this application, and the connections to it."""
 
-    def __init__(self, *, networks: str = "") -> None:
+    def __init__(self, *, networks: str = "", direct: Direct | None = None) -> None:
+        self._direct = direct
         self.scopes: list[dict[str, Any]] = []
         self.gate = asyncio.Event()
         self.gate.set()
@@ -118,7 +120,8 @@ class Edge:
     def connect(self, address: str = "192.0.2.7") -> tuple[GuardedProtocol, Remembered]:
         """Make a connection from an address."""
         transport = Remembered(address)
-        protocol = GuardedProtocol(self._config, self._state, {}, asyncio.get_running_loop(), guard=self.admission)
+        loop = asyncio.get_running_loop()
+        protocol = GuardedProtocol(self._config, self._state, {}, loop, guard=self.admission, direct=self._direct)
         protocol.connection_made(transport)
         return protocol, transport
 
@@ -348,3 +351,99 @@ async def test_the_sweep_ends_with_the_connections() -> None:
     _, transport = edge.connect()
     await ended(transport)
     assert transport.end == "closed"
+
+
+class Taking:
+    """Takes every request that it is offered, and answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[bytes, str]] = []
+        self.answers: list[Answer] = []
+
+    def __call__(self, url: bytes, _: Headers, client: str, answer: Answer) -> bool:
+        """Take a request."""
+        self.asked.append((url, client))
+        self.answers.append(answer)
+        return True
+
+    def answer(self) -> None:
+        """Answer the oldest request."""
+        self.answers.pop(0)(reply_of(200, ((b"x-kind", b"direct"),), b"ok"))
+
+
+async def test_a_request_is_answered_without_a_task() -> None:
+    """What is taken is answered in one write, and the application has not seen it; the connection lives on."""
+    taking = Taking()
+    edge = Edge(direct=taking)
+    protocol, transport = edge.connect()
+    protocol.data_received(GET)
+    await settled()
+    assert (edge.scopes, transport.written, taking.asked) == ([], b"", [(b"/a", "192.0.2.7")])
+    taking.answer()
+    assert transport.written == b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-kind: direct\r\n\r\nok"
+    protocol.data_received(GET)
+    taking.answer()
+    assert edge.statuses(transport) == [200, 200]
+    await ended(transport)
+    assert transport.end == "closed"
+
+
+@pytest.mark.parametrize(
+    "request_of",
+    [
+        POST + b"Content-Length: 0\r\n\r\n",
+        GET.replace(b"GET", b"HEAD"),
+        GET.replace(b"\r\n\r\n", b"\r\nContent-Length: 1\r\n\r\na"),
+        GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"),
+        b"GET /a HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+    ],
+)
+async def test_only_plain_requests_are_taken(request_of: bytes) -> None:
+    """A body, another method, an older version or a last request is the application's."""
+    taking = Taking()
+    edge = Edge(direct=taking)
+    protocol, transport = edge.connect()
+    protocol.data_received(request_of)
+    await settled()
+    assert (taking.asked, edge.statuses(transport)) == ([], [204])
+
+
+async def test_answers_keep_the_order_of_requests() -> None:
+    """What is asked behind a request that was taken waits for its answer."""
+    taking = Taking()
+    edge = Edge(direct=taking)
+    protocol, transport = edge.connect()
+    protocol.data_received(GET + GET)
+    await settled()
+    assert edge.statuses(transport) == []
+    taking.answer()
+    await settled()
+    assert edge.statuses(transport) == [200, 204]
+
+
+async def test_nobody_is_answered_who_is_gone() -> None:
+    """The answer to a client that has left goes nowhere."""
+    taking = Taking()
+    edge = Edge(direct=taking)
+    protocol, transport = edge.connect()
+    protocol.data_received(GET)
+    protocol.connection_lost(None)
+    taking.answer()
+    assert transport.written == b""
+
+
+@pytest.mark.parametrize("is_asked_before", [True, False])
+async def test_the_last_answer_says_so(is_asked_before: bool) -> None:  # noqa: FBT001  - a case of the table
+    """A stopping server answers the request at work, or one that was on its way, before it closes the connection."""
+    taking = Taking()
+    edge = Edge(direct=taking)
+    protocol, transport = edge.connect()
+    if is_asked_before:
+        protocol.data_received(GET)
+    protocol.finish()
+    assert transport.end == ""
+    if not is_asked_before:
+        protocol.data_received(GET)
+    taking.answer()
+    assert b"connection: close\r\n" in transport.written
+    assert (edge.statuses(transport), transport.end) == ([200], "closed")
