@@ -28,13 +28,18 @@ def drop_the_comparison() -> None:
     store.SQL.fence = store.SQL.fence.replace(comparison, "")
 
 
-def upsert_then_commit() -> None:
-    """The effects are committed first and the offsets after them: what lies between is applied twice."""
+def _unfence() -> None:
+    """Take the offsets out of the statement."""
     head, tail = store.SQL.fence.split("held AS MATERIALIZED (", 1)
     fence, watermark = tail.split("watermark AS (", 1)
     assert "UPDATE stream_offsets" in fence
     unfenced = "fence AS MATERIALIZED (SELECT $1::text, $2::text),\n"
     store.SQL.fence = head + unfenced + "watermark AS (" + watermark
+
+
+def upsert_then_commit() -> None:
+    """The effects are committed first and the offsets after them: what lies between is applied twice."""
+    _unfence()
     apply = store.apply_partitions
 
     async def apply_then_advance(
@@ -47,6 +52,30 @@ def upsert_then_commit() -> None:
         return applied
 
     engagement.apply_partitions = apply_then_advance  # type: ignore[attr-defined]
+
+
+def commit_now_and_then() -> None:
+    """Offsets are committed every 50 batches, and not when partitions go: the next owner applies the rest again."""
+    _unfence()
+    apply = store.apply_partitions
+    pending: dict[Any, store.Advance] = {}
+    batches = 0
+
+    async def apply_and_advance_seldom(
+        pool: Any, advances: Sequence[store.Advance], folded: Any, *, presumed_new: bool = False
+    ) -> store.Applied:
+        nonlocal batches
+        applied = await apply(pool, advances, folded, presumed_new=presumed_new)
+        for one in advances:
+            pending[one.place] = one._replace(expected=pending.get(one.place, one).expected)
+        batches += 1
+        if batches % 50 == 0:
+            for one in pending.values():
+                await advance_offset(pool, one.consumer, one.place, expected=one.expected, after=one.after)
+            pending.clear()
+        return applied
+
+    engagement.apply_partitions = apply_and_advance_seldom  # type: ignore[attr-defined]
 
 
 def skip_without_burying() -> None:
@@ -80,6 +109,7 @@ MUTATIONS: dict[str, Callable[[], None]] = {
         small_batches,
         drop_the_comparison,
         upsert_then_commit,
+        commit_now_and_then,
         skip_without_burying,
         limit_off,
         no_dedup,
