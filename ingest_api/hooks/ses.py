@@ -13,6 +13,7 @@ from ingest_api.hooks.links import is_ours
 from ingest_api.hooks.refusals import malformed, refused
 from ingest_api.hooks.resolving import deliveries_of
 from ingest_api.judging import Judge
+from ingest_api.limits import TooDeepError, check_depth
 from ingest_api.problems import unavailable
 from ingest_api.resources import Resources
 from ingest_api.suppressing import suppress_at_once
@@ -145,10 +146,12 @@ def _notification(message: sns.SnsMessage) -> SesNotification | None:
     if not message.message.lstrip().startswith("{"):
         return None
     try:
+        # To the edge this document was a string: its brackets were not counted there.
+        check_depth(message.message.encode())
         return parse_notification(msgspec.json.decode(message.message))
     except SesEventError as error:
         raise malformed(PROVIDER, *(f"Message.{field}" for field in error.fields)) from None
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, TooDeepError):
         raise malformed(PROVIDER, "Message") from None
 
 

@@ -15,6 +15,7 @@ from ingest_api.collector import Hit
 from ingest_api.hooks.links import is_ours, read_click
 from ingest_api.hooks.refusals import malformed, refused
 from ingest_api.hooks.touches import Touches
+from ingest_api.limits import TooDeepError, check_depth
 from ingest_api.problems import unavailable
 from ingest_api.resources import Resources
 from publishing.domain.outside_ids import outside_id
@@ -118,11 +119,13 @@ class SlackHook:
 def _payload(body: bytes) -> _Payload:
     """Read a payload: JSON, or JSON in the one field of a form; raises a 400 problem."""
     try:
-        text: bytes | str = body
+        text = body
         if body[:1] != b"{":
-            text = parse_qs(body.decode("ascii"), max_num_fields=4).get("payload", [""])[0]
+            text = parse_qs(body.decode("ascii"), max_num_fields=4).get("payload", [""])[0].encode()
+            # To the edge this document was a form: its brackets were not counted there.
+            check_depth(text)
         return msgspec.json.decode(text, type=_Payload)
     except msgspec.ValidationError:
         raise malformed(PROVIDER, "payload.actions" if b"action_ts" in body else "payload.type") from None
-    except (msgspec.DecodeError, ValueError, RecursionError):
+    except (msgspec.DecodeError, ValueError, TooDeepError):
         raise malformed(PROVIDER, "payload") from None

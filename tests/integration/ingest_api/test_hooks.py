@@ -21,6 +21,7 @@ from ingest_api.front import Front
 from ingest_api.hooks.receiving import Hooks
 from ingest_api.management import management_api
 from ingest_api.resources import Resources
+from publishing.domain.outside_ids import outside_id
 from publishing.domain.windows import NO_WATERMARK, Frame, fold
 from publishing.runtime.clock import utc_now
 from publishing.runtime.settings import Settings
@@ -34,7 +35,8 @@ from publishing.stores.subscribers import Stored, SubscriberEntry, Subscribers
 from schemas.frames import decode_frame
 from schemas.messages import EngagementKind
 from tests.fakes.amazon import TOPIC, Amazon, bounce, complaint, ses_event
-from tests.fakes.hook_stage import PREVIOUS_KEY, WEBHOOK_KEY, counted, webhook_headers
+from tests.fakes.durables import AwayDurable
+from tests.fakes.hook_stage import PREVIOUS_KEY, WEBHOOK_KEY, collector_on, counted, webhook_headers
 from topics.catalog import ENGAGEMENT_RECORDED
 
 pytestmark = pytest.mark.integration
@@ -262,7 +264,15 @@ async def test_webhooks(installation: Installation, records: Records, kind: str)
         for record in await records(ENGAGEMENT_RECORDED)
         for event in decode_frame(record.value).events
     }
-    assert len(ids) == 1
+    assert ids == {outside_id(f"webhook/{one.room['id']}", "msg_1")}
+
+
+async def test_a_callback_that_is_not_durable_comes_again(installation: Installation) -> None:
+    """While nothing can be kept a receiving end is told to come again."""
+    installation.resources.collector = collector_on(AwayDurable())
+    for kind in ("delivered", "opened"):
+        answer = await installation.call(callback(installation, kind))
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
 
 
 async def test_webhooks_are_judged(installation: Installation, records: Records) -> None:

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 import pytest
 
 from ingest_api.hooks.refusals import MAX_HOOK_BYTES
+from ingest_api.limits import MAX_JSON_DEPTH
 from publishing.domain.links import Purpose, sign_article, sign_reader
 from publishing.domain.outside_ids import outside_id
 from publishing.domain.tracking import TrackingPolicy
@@ -20,6 +21,8 @@ pytestmark = pytest.mark.unit
 
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0 Safari/537.36"
 AT = "2026-02-02T09:00:07.000Z"
+# With the object around it, JSON of one level more than is decoded here.
+DEEP = json.loads("[" * MAX_JSON_DEPTH + "]" * MAX_JSON_DEPTH)
 
 
 @pytest.fixture
@@ -90,7 +93,7 @@ async def test_the_tracking_policy_holds(policy: str, kept: list[int]) -> None:
     """What the policy does not keep of a reader is not kept of SES's opens either."""
     async with hook_stage(stage_settings(tracking_policy=policy)) as stage:
         assert (await stage.sns(stage.amazon.message(touch("Open")))).status_code == 200
-        assert [int(number) for number in (stage.events["destination"] if kept else [])] == kept
+        assert [int(number) for number in (stage.events["destination"] if stage.kept.frames else [])] == kept
 
 
 @pytest.mark.parametrize(
@@ -146,7 +149,12 @@ async def test_what_is_not_durable_comes_again(stage: HookStage) -> None:
 
 @pytest.mark.parametrize(
     ("content", "field"),
-    [("{", "Message"), ({"eventType": "Teapot"}, "Message.eventType"), (ses_event("Bounce", {}), "Message.bounce")],
+    [
+        ("{", "Message"),
+        (ses_event("Send", {"x": DEEP}), "Message"),
+        ({"eventType": "Teapot"}, "Message.eventType"),
+        (ses_event("Bounce", {}), "Message.bounce"),
+    ],
 )
 async def test_malformed_events(stage: HookStage, content: Any, field: str) -> None:
     """A message that Amazon signed and that is no event of SES is refused by its field."""
@@ -227,6 +235,14 @@ async def test_slack_follows_the_policy_of_the_letter(stage: HookStage) -> None:
     assert stage.kept.frames == []
 
 
+@pytest.mark.parametrize(("policy", "kept"), [("off", []), ("anonymous", [0]), ("pseudonymous", [41])])
+async def test_a_room_follows_the_policy_of_the_installation(policy: str, kept: list[int]) -> None:
+    """A letter that may keep more than the installation keeps what the installation allows."""
+    async with hook_stage(stage_settings(tracking_policy=policy)) as stage:
+        assert (await clicked(stage, {"value": our_link(stage)})).status_code == 200
+        assert [int(number) for number in (stage.events["destination"] if stage.kept.frames else [])] == kept
+
+
 async def test_slack_asks_for_its_challenge(stage: HookStage) -> None:
     """The challenge of a new address is repeated, once it is signed."""
     body = json.dumps({"type": "url_verification", "token": "x", "challenge": "3eZbrw1aB"}).encode()
@@ -245,6 +261,7 @@ async def test_slack_asks_for_its_challenge(stage: HookStage) -> None:
         (b"\xff", "payload"),
         (b"payload=%7B", "payload"),
         (b"a=1&b=2&c=3&d=4&e=5", "payload"),
+        (urlencode({"payload": json.dumps({"type": "view_closed", "x": DEEP})}).encode(), "payload"),
         (b'{"type": 5}', "payload.type"),
         (b'{"type": "url_verification"}', "challenge"),
         (b'{"type": "block_actions", "actions": [{"action_ts": "soon"}]}', "payload.actions"),
