@@ -16,9 +16,9 @@ help: ## list the commands
 demo: $(READY) ## the whole pipeline on this machine, from content to analytics
 	@$(BIN)/python -m publishing.cli.main demo
 
-test: $(READY) ## every test, with coverage (85 % overall, 95 % of the domain)
+test: $(READY) ## every test but the long faults, with coverage (85 % overall, 95 % of the domain)
 	@$(BIN)/python -m coverage erase
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup --cov --cov-report= $(PYTEST)
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup --cov --cov-report= -m "not long" $(PYTEST)
 	@$(BIN)/python -m coverage report
 	@$(BIN)/python -m coverage report --include='publishing/domain/*' --fail-under=95
 
@@ -52,7 +52,7 @@ generate: $(READY) ## write the files that follow from topics/, schemas/, settin
 perf: $(READY) ## a bench beside its peers (BENCH=name; without it, their names)
 	@$(BIN)/python -m perf $(BENCH)
 
-faults: $(READY) ## break things on purpose, and prove that each fault hit
+faults: $(READY) ## break things on purpose, the long ones too, and prove that each fault hit (some 20 minutes)
 	$(BIN)/python -m pytest tests/faults $(PYTEST)
 
 lock: $(READY) ## resolve the dependencies again
