@@ -150,6 +150,12 @@ async def events_of(records: Records, count: int | None = None) -> list[tuple[An
     return sorted(found)
 
 
+async def ids_of(records: Records) -> set[bytes]:
+    """The ids of the events in the topic."""
+    found = await records(ENGAGEMENT_RECORDED)
+    return {event["event_id"].tobytes() for record in found for event in decode_frame(record.value).events}
+
+
 async def test_every_destination_is_found(installation: Installation, records: Records) -> None:
     """Of several recipients each that is known has its event and is suppressed at once; a stranger is counted."""
     one = installation
@@ -159,13 +165,14 @@ async def test_every_destination_is_found(installation: Installation, records: R
     first, second = one.readers
     whole = ("bounced", one.run_id, one.publication_id, one.room["email"], first, 1)
     assert await events_of(records) == sorted([whole, ("bounced", 0, 0, 0, second, 0)])
+    assert len(await ids_of(records)) == 2
     assert counted("hook_events_total", provider="ses", kind="bounced", outcome="unknown") == before + 1
     for reader in one.readers:
         assert await suppressions.scopes_of(one.pool, reader) == {"email": "bounced"}
 
 
 async def test_a_reader_who_has_moved(installation: Installation, records: Records) -> None:
-    """A message to one, untagged, is of its delivery also when the address is not known any more."""
+    """A message to one, untagged, is of its delivery also when the address is not known any more; one to two is not."""
     one = installation
     complained = complaint("old@example.com", messageId="ses-2", destination=["old@example.com"], tags={})
     assert await one.sns(complained) == 200
@@ -173,6 +180,9 @@ async def test_a_reader_who_has_moved(installation: Installation, records: Recor
         "UPDATE publishing_deliveries SET provider_message_id = 'ses-2' WHERE channel_id = $1", one.room["email"]
     )
     assert await one.sns(complained, MessageId="another") == 200
+    both = ["old@example.com", "stranger@example.com"]
+    of_two = complaint("stranger@example.com", messageId="ses-2", destination=both, tags={})
+    assert await one.sns(of_two, MessageId="third") == 200
     assert await events_of(records) == [
         ("complained", one.run_id, one.publication_id, one.room["email"], one.readers[0], 1)
     ]
@@ -259,12 +269,7 @@ async def test_webhooks(installation: Installation, records: Records, kind: str)
     assert (await one.call(by_run, key=PREVIOUS_KEY)).status_code == 200
     expected = (kind, one.run_id, one.publication_id, one.room["id"], one.room["destination"], 1)
     assert await events_of(records) == [expected, expected]
-    ids = {
-        event["event_id"].tobytes()
-        for record in await records(ENGAGEMENT_RECORDED)
-        for event in decode_frame(record.value).events
-    }
-    assert ids == {outside_id(f"webhook/{one.room['id']}", "msg_1")}
+    assert await ids_of(records) == {outside_id(f"webhook/{one.room['id']}", "msg_1")}
 
 
 async def test_a_callback_that_is_not_durable_comes_again(installation: Installation) -> None:

@@ -198,6 +198,12 @@ async def test_slack_buttons(stage: HookStage) -> None:
     assert first["event_id"].tobytes() == outside_id("slack", "1.2.abc/0")
 
 
+async def test_two_buttons_at_once_are_two_clicks(stage: HookStage) -> None:
+    """Actions of one payload share its trigger and are told apart by their place."""
+    assert (await clicked(stage, {"value": our_link(stage)}, {"value": our_link(stage)})).status_code == 200
+    assert [one.tobytes() for one in stage.events["event_id"]] == [outside_id("slack", f"1.2.abc/{n}") for n in (0, 1)]
+
+
 async def test_slack_buttons_without_a_trigger(stage: HookStage) -> None:
     """An action without a trigger is named by its time."""
     assert (await clicked(stage, {"value": our_link(stage)}, trigger=None)).status_code == 200
