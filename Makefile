@@ -38,7 +38,8 @@ check-shape: $(READY)
 	$(BIN)/python -m mypy
 
 check-tests: $(READY)
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup tests/unit tests/contract tests/architecture
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup --hypothesis-profile quick \
+	  tests/unit tests/contract tests/architecture
 
 fmt: $(READY) ## format, and mend what can be mended
 	$(BIN)/ruff check --fix .

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
+import hypothesis
 import pytest
 
 from migrations.apply import upgrade
@@ -25,6 +26,9 @@ SEAL_KEYS = "s1:" + base64.b64encode(bytes(range(32, 64))).decode()
 TEST_SHARDS = 4
 
 MakeTopics = Callable[..., Awaitable[None]]
+
+# For `make check`, which is run at every step; `make test` looks at Hypothesis's own hundred.
+hypothesis.settings.register_profile("quick", max_examples=25)
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,7 +168,7 @@ RECORDS = st.tuples(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(records=st.lists(RECORDS, max_size=8), cuts=st.sets(st.integers(1, 7)))
 @example(records=[(payload_of([], NOON_MS + HOUR_MS), NOON_MS, None), (payload_of([{}]), NOON_MS, None)], cuts=set())
 def test_the_engine_agrees_with_the_domain(records: list[Record], cuts: set[int]) -> None:
@@ -206,7 +206,7 @@ def test_what_no_reader_decodes_is_poison(broken: bytes | None) -> None:
     assert (count.poison, count.events, list(count.rows())) == (1, 0, [])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(payload=st.binary(max_size=40) | st.binary(max_size=60).map(lambda tail: payload_of([{}])[:20] + tail))
 @example(payload=payload_of([{}]) + b"\x00")
 @example(payload=b"\x00\x00\x00\x00\x07" + payload_of([{}])[5:])

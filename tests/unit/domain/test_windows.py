@@ -122,7 +122,7 @@ FRAMES = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(frames=st.lists(FRAMES, max_size=8), cuts=st.sets(st.integers(1, 7)))
 def test_batches_add_up_to_a_recount(frames: list[Frame], cuts: set[int]) -> None:
     """However a log is cut into batches, their sum is what counting event by event gives."""
@@ -137,7 +137,7 @@ def test_batches_add_up_to_a_recount(frames: list[Frame], cuts: set[int]) -> Non
     assert tables(ledger) == tables(truth)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(logs=st.lists(st.lists(FRAMES, max_size=5), min_size=1, max_size=3), cut=st.integers(0, 5))
 def test_partitions_in_one_batch_add_up_to_a_recount(logs: list[list[Frame]], cut: int) -> None:
     """Several partitions folded at once, with what is known left out and the rest presumed new, are each counted."""
