@@ -1,8 +1,11 @@
 """The API as a process under attack, and its mutants without the edge."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 import pytest_asyncio
 
@@ -16,10 +19,18 @@ DEADLINES = {"header_wait_s": "1.5", "body_wait_s": "2", "write_wait_s": "2", "k
 
 
 @pytest.fixture(scope="session")
-def variables(services: Services, template_database: str) -> dict[str, str]:
-    """An installation without an audience; nothing that is asked of it here writes."""
-    address = services.database.rsplit("/", 1)[0] + "/" + template_database
-    return child_environment(test_settings(services, address, "edge."))
+def variables(services: Services, template_database: str) -> Iterator[dict[str, str]]:
+    """An installation without an audience."""
+    name = f"tidewire_edge_{uuid.uuid4().hex[:10]}"
+
+    async def run(statement: str) -> None:
+        connection = await asyncpg.connect(services.database)
+        await connection.execute(statement)
+        await connection.close()
+
+    asyncio.run(run(f"CREATE DATABASE {name} TEMPLATE {template_database}"))
+    yield child_environment(test_settings(services, f"{services.database.rsplit('/', 1)[0]}/{name}", "edge."))
+    asyncio.run(run(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -55,6 +55,8 @@ async def flood(api: ApiProcess, parts: Iterator[bytes]) -> tuple[Answer, int]:
                 writer.write(part)
                 sent += len(part)
                 await writer.drain()
+                # drain() alone does not yield while the server keeps up: who never reads cannot read a refusal.
+                await asyncio.sleep(0)
             received = await reading
     except ConnectionError:
         received = await reading

@@ -24,7 +24,9 @@ ATTACKERS = 100
 ALL_CLOSED_S = 6.0
 DRIP_S = 0.25
 VICTIM = str(Path(__file__).with_name("victim.py"))
-ROUNDS = 4
+ROUNDS = 3
+# What nobody would notice, and a busy machine gives without any attack.
+SERVED_MS = 10.0
 # A description of some hundred kilobytes, asked for more often than any buffer holds.
 PIPELINED = 16
 SMALL_BUFFER = 4_096
@@ -109,20 +111,18 @@ async def test_slow_clients_are_ended(api: ApiProcess) -> None:
     assert [now - then for now, then in zip(after, before, strict=True)] == [ATTACKERS] * 3
 
 
-async def test_a_victim_is_served_as_before(api: ApiProcess) -> None:
-    """Beside 300 slow clients a victim's p99 is at most twice that of calm, in one of four pairs at the least."""
-    ratios = []
+async def test_a_victim_is_served_as_before(api: ApiProcess, figure: Callable[[str], None]) -> None:
+    """Beside 300 slow clients a victim's p99 is at most twice that of calm, or 10 ms: attackers share its processors."""
+    pairs = []
     for _ in range(ROUNDS):
         calm_ms = await victim_p99_ms(api)
         attack = asyncio.create_task(check_closed(api, slow_head, slow_body, slow_reader))
         await asyncio.sleep(1)
-        attacked_ms = await victim_p99_ms(api)
+        pairs.append((calm_ms, await victim_p99_ms(api)))
         await attack
-        ratios.append(attacked_ms / calm_ms)
-        print(f"victim p99: calm {calm_ms:.2f} ms, attacked {attacked_ms:.2f} ms")  # noqa: T201  - the figure
-        if ratios[-1] <= 2:
-            break
-    assert min(ratios) <= 2, ratios
+    within = [attacked_ms <= max(2 * calm_ms, SERVED_MS) for calm_ms, attacked_ms in pairs]
+    figure(f"victim's p99 calm and attacked, ms: {', '.join(f'{calm:.2f} {ill:.2f}' for calm, ill in sorted(pairs))}")
+    assert sum(within) > ROUNDS // 2, pairs
 
 
 async def test_a_client_has_its_share(api: ApiProcess) -> None:
@@ -143,6 +143,7 @@ async def test_a_client_has_its_share(api: ApiProcess) -> None:
 
 @pytest.mark.parametrize("attack", [slow_head, slow_body, slow_reader, slow_lines])
 async def test_the_mutant_keeps_slow_clients(stock: ApiProcess, attack: Attack) -> None:
-    """Under uvicorn's own protocol the same check finds every slow client connected."""
-    with pytest.raises(AssertionError, match=f"{ATTACKERS} of {ATTACKERS}"):
+    """Under uvicorn's own protocol the same check finds slow clients connected: all but readers that read at last."""
+    found = r"[1-9]\d*" if attack is slow_reader else str(ATTACKERS)
+    with pytest.raises(AssertionError, match=f"{found} of {ATTACKERS}"):
         await check_closed(stock, attack)
