@@ -112,7 +112,7 @@ async def test_slow_clients_are_ended(api: ApiProcess) -> None:
 
 
 async def test_a_victim_is_served_as_before(api: ApiProcess, figure: Callable[[str], None]) -> None:
-    """Beside 300 slow clients a victim's p99 is at most twice that of calm, or 10 ms: attackers share its processors."""
+    """Beside 300 slow clients a victim's p99 is at most twice the calm one, or 10 ms: attackers use its processors."""
     pairs = []
     for _ in range(ROUNDS):
         calm_ms = await victim_p99_ms(api)
