@@ -4,7 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 WORKERS ?= 2
-# Integration tests mostly wait, for leases and sessions to end: one worker more than cores.
+# Integration tests mostly wait, for leases and sessions to end: one worker more than cores. The whole pipeline is a
+# dozen processes, and runs alone afterwards.
 TEST_WORKERS ?= 3
 
 .DEFAULT_GOAL := help
@@ -18,7 +19,8 @@ demo: $(READY) ## the whole pipeline on this machine, from content to analytics
 
 test: $(READY) ## every test but the long faults, with coverage (85 % overall, 95 % of the domain)
 	@$(BIN)/python -m coverage erase
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup --cov --cov-report= -m "not long" $(PYTEST)
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup --cov --cov-report= -m "not long and not e2e" $(PYTEST)
+	$(BIN)/python -m pytest --cov --cov-append --cov-report= tests/e2e $(PYTEST)
 	@$(BIN)/python -m coverage report
 	@$(BIN)/python -m coverage report --include='publishing/domain/*' --fail-under=95
 

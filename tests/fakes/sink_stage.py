@@ -239,7 +239,7 @@ class Stage:
         )
         return {row["reason"] for row in rows}
 
-    async def settled(self, planned: Planned, wanted: Mapping[str, int], *, within_s: float = 20.0) -> None:
+    async def settled(self, planned: Planned, wanted: Mapping[str, int], *, within_s: float = 60.0) -> None:
         """Wait until exactly these states hold."""
         deadline_s = monotonic_s() + within_s
         while (states := await self.states(planned)) != dict(wanted) and monotonic_s() < deadline_s:  # noqa: ASYNC110  - rows of a database are polled
@@ -289,7 +289,7 @@ class SinkProcess:
         self.errors += (self._pipe.read() or b"").decode("utf-8", "replace")
         return self.errors
 
-    async def until(self, condition: Callable[[], bool], *, within_s: float = 20.0) -> None:
+    async def until(self, condition: Callable[[], bool], *, within_s: float = 60.0) -> None:
         """Wait for a condition, reading the process's words meanwhile."""
         try:
             async with asyncio.timeout(within_s):
@@ -303,7 +303,7 @@ class SinkProcess:
         """Wait until it has partitions."""
         await self.until(lambda: "partitions.assigned" in self.errors)
 
-    async def killed_by(self, number: signal.Signals, *, within_s: float = 20.0) -> None:
+    async def killed_by(self, number: signal.Signals, *, within_s: float = 60.0) -> None:
         """Wait until it has ended by a signal."""
         await self.until(lambda: self.process.poll() is not None, within_s=within_s)
         self.read()

@@ -111,6 +111,8 @@ async def test_slow_clients_are_ended(api: ApiProcess) -> None:
     assert [now - then for now, then in zip(after, before, strict=True)] == [ATTACKERS] * 3
 
 
+# It measures, and other tests beside it would be measured too.
+@pytest.mark.long
 async def test_a_victim_is_served_as_before(api: ApiProcess, figure: Callable[[str], None]) -> None:
     """Beside 300 slow clients a victim's p99 is at most twice the calm one, or 10 ms: attackers use its processors."""
     pairs = []

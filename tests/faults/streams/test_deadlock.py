@@ -85,6 +85,8 @@ async def test_two_flushers_of_the_same_windows_never_lock_each_other_up(pool: P
     assert await flushed(pool, ROUNDS, mutate=lambda _: None) == 0
 
 
+# On a busy machine two flushers may take turns and never meet.
+@pytest.mark.long
 async def test_the_mutant_with_opposite_orders_deadlocks(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where one flusher writes backwards they do lock each other up; what is retried whole is exact even then."""
     forward = store.SQL.windows
