@@ -33,14 +33,24 @@ class Server:
 
     def cpu_s(self) -> float:
         """CPU time that it has used so far, with all its threads, seconds."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
+        return cpu_s(self.process.pid)
 
     def rss_mb(self, *, peak: bool = False) -> float:
         """Resident memory now, or the most it ever was, MB."""
-        name = "VmHWM:" if peak else "VmRSS:"
-        lines = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
+        return resident_kb(self.process.pid, peak=peak) / 1024
+
+
+def cpu_s(pid: int) -> float:
+    """CPU time, user and system, that a process has used so far, s; raises FileNotFoundError for one that ended."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def resident_kb(pid: int, *, peak: bool = False) -> int:
+    """Resident memory of a process now, or the most it ever was, KiB."""
+    name = "VmHWM:" if peak else "VmRSS:"
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name))
 
 
 def free_port() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -24,7 +23,6 @@ from topics import apply as topics_apply
 from topics.catalog import ENGAGEMENT_RECORDED
 
 SHARDS = 16
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,23 +104,3 @@ async def produce(kafka: str, topic: str, records: Iterable[Record]) -> int:
         return count
     finally:
         await producer.stop()
-
-
-def cpu_s(pids: Iterable[int]) -> float:
-    """CPU-seconds, user and system, that the processes have used so far; one that has ended counts nothing."""
-    ticks = 0
-    for pid in pids:
-        try:
-            fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
-        except FileNotFoundError:
-            continue
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / _TICKS_PER_S
-
-
-def resident_bytes(pid: int) -> int:
-    """The peak of a process's resident memory (VmHWM)."""
-    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    raise ProcessLookupError(pid)

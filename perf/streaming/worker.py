@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from perf.streaming.site import Site, cpu_s, resident_bytes
+from perf.load.servers import cpu_s, resident_kb
+from perf.streaming.site import Site
 from publishing.runtime.clock import monotonic_s
 from publishing.runtime.database import open_pool
 from publishing.stores.offsets import Pool
@@ -46,8 +47,8 @@ class Worker:
         applied = await self._pool.fetchval(
             "SELECT coalesce(sum(next_offset), 0)::bigint FROM stream_offsets WHERE consumer = 'engagement'"
         )
-        database_s = cpu_s(row["pid"] for row in rows)
-        return Reading(applied, cpu_s([self._child.pid]), database_s, monotonic_s())
+        database_s = sum(_used_s(row["pid"]) for row in rows)
+        return Reading(applied, cpu_s(self._child.pid), database_s, monotonic_s())
 
     async def until(self, records: int) -> Reading:
         """Wait until so many records are applied; raises BenchError after four minutes, or when the worker ends."""
@@ -62,7 +63,7 @@ class Worker:
 
     def resident_bytes(self) -> int:
         """The peak of its resident memory."""
-        return resident_bytes(self._child.pid)
+        return resident_kb(self._child.pid, peak=True) * 1024
 
     async def kill(self) -> None:
         """End it by SIGKILL."""
@@ -95,3 +96,11 @@ async def count_events(site: Site) -> int:
     async with await open_pool(site.settings, process="perf", max_size=2) as pool:
         query = "SELECT coalesce(sum(total), 0)::bigint FROM publishing_analytics WHERE grain = 'minute'"
         return int(await pool.fetchval(query))
+
+
+def _used_s(pid: int) -> float:
+    """CPU-seconds of a server process; one that has ended counts nothing."""
+    try:
+        return cpu_s(pid)
+    except FileNotFoundError:
+        return 0.0
